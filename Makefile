@@ -1,0 +1,49 @@
+# Everything runs in the project's own virtual environment; nothing else on the machine is touched.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test fast check format install clean
+
+## make demo: install Luthier, pretrain a small model, fine-tune it, ask it questions, show the report
+demo: $(VENV)/.luthier
+	$(BIN)/luthier train recipes/story-pretrain.yaml
+	$(BIN)/luthier train recipes/story-questions.yaml
+	@echo
+	@echo "Look at the reports: runs/story-pretrain/report.html and runs/story-questions/report.html"
+	@echo "Now ask it yourself: $(BIN)/luthier generate runs/story-questions --prompt 'Where does Juniper live?'"
+	@echo "Next, your own rows: copy recipes/story-questions.yaml, change data.train, and luthier plan it"
+
+## make test: everything that CI runs
+test: check
+	$(BIN)/python -m pytest -n 2
+
+## make fast: the checks' little sister, for every save
+fast: $(VENV)/.dev
+	$(BIN)/python -m pytest -n 2 -m "not slow and not oracle"
+
+check: $(VENV)/.dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check --quiet .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+install: $(VENV)/.luthier
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.luthier: $(VENV)/bin/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.luthier pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[dev]"
+	@touch $@
+
+clean:
+	rm -rf $(VENV) runs build dist

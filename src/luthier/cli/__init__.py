@@ -1,0 +1,1 @@
+"""The command line: one file a command; no knobs of its own beyond paths and ``section.field=value`` words."""

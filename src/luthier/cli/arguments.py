@@ -1,0 +1,28 @@
+"""Arguments that several commands share, and how plain values are printed."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+File = Annotated[Path, typer.Argument(help="The recipe file.", metavar="FILE")]
+Words = Annotated[
+    list[str] | None, typer.Argument(help="Settings that win over the file: section.field=value.", metavar="[WORDS]...")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print it for programs.")]
+
+
+def print_json(value: Any) -> None:
+    """Plain values as JSON on standard output."""
+    sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2, default=str) + "\n")
+
+
+def shorten(value: Any, width: int = 60) -> str:
+    """A value on one line."""
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    text = " ".join(text.split())
+    return text if len(text) <= width else text[: width - 1] + "…"

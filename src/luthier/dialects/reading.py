@@ -1,0 +1,73 @@
+"""What reading a file gives: the recipe, and an account of every key in the file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from luthier.errors import Fault
+from luthier.recipe import Recipe
+
+
+class Outcome(StrEnum):
+    """What became of a key."""
+
+    APPLIED = "applied"
+    """It changes the run."""
+    DEFAULT = "default"
+    """The dialect's silence means this."""
+    INERT = "inert"
+    """It cannot matter here; the note says why."""
+    REPLACED = "replaced"
+    """Its meaning lives on in another form; the note says which."""
+    REFUSED = "refused"
+    """The run cannot honour it; the note says why, and what to write instead."""
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """One key of the file: where it stood, what became of it, which setting of ours it reached."""
+
+    key: str
+    value: Any
+    place: str
+    outcome: Outcome
+    target: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A file that has been read."""
+
+    dialect: str
+    source: str
+    recipe: Recipe
+    accounts: tuple[Account, ...]
+
+    def refusals(self) -> tuple[Fault, ...]:
+        """The refused keys, as faults."""
+        return tuple(
+            Fault(f"{account.key}: {account.note}", account.place)
+            for account in self.accounts
+            if account.outcome is Outcome.REFUSED
+        )
+
+    def tree(self) -> dict[str, Any]:
+        """The reading as plain values, for ``--json``."""
+        return {
+            "dialect": self.dialect,
+            "recipe": self.recipe.tree(),
+            "accounts": [
+                {
+                    "key": account.key,
+                    "value": account.value,
+                    "place": account.place,
+                    "outcome": account.outcome.value,
+                    "target": account.target,
+                    "note": account.note,
+                }
+                for account in self.accounts
+            ],
+        }

@@ -1,0 +1,52 @@
+"""``section.field=value`` words of the command line, laid over a recipe's plain values."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from luthier.dialects.document import KeyPath, parse_scalar
+from luthier.errors import Fault, RecipeError
+
+PLACE = "the command line"
+
+
+def lay_over(tree: dict[str, Any], words: Sequence[str]) -> dict[KeyPath, str]:
+    """Set each word's value in ``tree`` (in place) and return the paths set, each with its word.
+
+    Raises:
+        RecipeError: words without ``=``, values that are not YAML, paths through plain values; all at once.
+    """
+    faults: list[Fault] = []
+    given: dict[KeyPath, str] = {}
+    for word in words:
+        key, equals, text = word.partition("=")
+        if not equals or not key:
+            faults.append(Fault(f"{word!r} is not section.field=value", PLACE, "write for instance optimizer.lr=1e-4"))
+            continue
+        path: KeyPath = tuple(int(part) if part.isdecimal() else part for part in key.strip().split("."))
+        try:
+            _put(tree, path, parse_scalar(text))
+        except RecipeError as error:
+            faults.extend(Fault(f"{word!r}: {fault.reason}", PLACE, fault.remedy) for fault in error.faults)
+            continue
+        except (TypeError, KeyError, IndexError):
+            faults.append(Fault(f"{key} does not lead to a setting", PLACE, "name a section and a field"))
+            continue
+        given[path] = word
+    if faults:
+        raise RecipeError(*faults)
+    return given
+
+
+def _put(tree: Any, path: KeyPath, value: Any) -> None:
+    for part in path[:-1]:
+        if isinstance(part, str) and isinstance(tree, dict):
+            if tree.get(part) is None:
+                tree[part] = {}
+            tree = tree[part]
+        else:
+            tree = tree[part]
+    if not isinstance(tree, dict | list):
+        raise TypeError(path)
+    tree[path[-1]] = value  # type: ignore[index]

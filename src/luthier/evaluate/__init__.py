@@ -1,0 +1,1 @@
+"""Measuring a model: its loss on rows, its answers to them."""

@@ -1,0 +1,1 @@
+"""Objectives: pure functions from a model and a batch to a loss."""

@@ -1,0 +1,126 @@
+"""A recipe -> the model that trains: from scratch or from a directory, in the right type, with the right parts free."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedModel
+from transformers.utils import logging
+
+from luthier.errors import ModelError
+from luthier.model.attention import register
+from luthier.model.shape import default_intermediate
+from luthier.recipe import Recipe
+from luthier.recipe.model import Scratch
+
+logging.disable_progress_bar()
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def build_model(
+    recipe: Recipe, vocabulary: int, directory: Path | None, special: Mapping[str, int | None] = MappingProxyType({})
+) -> PreTrainedModel:
+    """The model before adapters, on the CPU, with isolated attention.
+
+    Args:
+        vocabulary: ids of the tokenizer; the embedding grows to hold them.
+        directory: where the weights lie; None builds ``model.scratch`` from the recipe's seed.
+        special: ``bos_token_id`` and the like, for the config of a model from scratch.
+
+    Raises:
+        ModelError: the directory cannot be read as a causal language model.
+    """
+    attention = register()
+    if directory is None:
+        assert recipe.model.scratch is not None, "validated: a model has a path or a shape"
+        torch.manual_seed(recipe.seed)
+        config = _llama(recipe.model.scratch, vocabulary, special)
+        model = AutoModelForCausalLM.from_config(
+            config, attn_implementation=attention, dtype=_dtype(recipe, torch.float32)
+        )
+    else:
+        model = open_model(
+            directory, attention, _dtype(recipe, "auto" if recipe.adapter.kind != "none" else torch.float32)
+        )
+    multiple = recipe.model.vocabulary_multiple
+    rows = -(-vocabulary // multiple) * multiple
+    if model.get_input_embeddings().weight.shape[0] < rows:
+        model.resize_token_embeddings(rows)
+    model.config.use_cache = False
+    _free(model, recipe)
+    if recipe.runtime.gradient_checkpointing:
+        model.gradient_checkpointing_enable(
+            gradient_checkpointing_kwargs={"use_reentrant": recipe.runtime.checkpoint_reentrant}
+        )
+        model.enable_input_require_grads()
+    return model
+
+
+def open_model(directory: Path, attention: str, dtype: Any) -> PreTrainedModel:
+    """A saved causal language model; weights must fit its config exactly.
+
+    Raises:
+        ModelError: what is wrong with the directory.
+    """
+    try:
+        model, report = AutoModelForCausalLM.from_pretrained(
+            str(directory), attn_implementation=attention, dtype=dtype, output_loading_info=True, local_files_only=True
+        )
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ModelError(
+            f"cannot be opened as a causal language model: {reason}",
+            place=str(directory),
+            remedy="check model.path; models that need code of their own are opened only with --trust-remote-code",
+        ) from error
+    if report["missing_keys"] or report.get("mismatched_keys"):
+        lost = sorted(map(str, [*report["missing_keys"], *report.get("mismatched_keys", ())]))
+        raise ModelError(
+            f"lacks weights: {', '.join(lost[:5])} ({len(lost)} in all)",
+            place=str(directory),
+            remedy="download it again",
+        )
+    return model
+
+
+def _dtype(recipe: Recipe, auto: Any) -> Any:
+    return DTYPES.get(recipe.model.dtype, auto)
+
+
+def _llama(scratch: Scratch, vocabulary: int, special: Mapping[str, int | None]) -> LlamaConfig:
+    return LlamaConfig(
+        vocab_size=vocabulary,
+        hidden_size=scratch.hidden,
+        num_hidden_layers=scratch.layers,
+        num_attention_heads=scratch.heads,
+        num_key_value_heads=scratch.kv_heads or scratch.heads,
+        intermediate_size=scratch.intermediate or default_intermediate(scratch.hidden),
+        max_position_embeddings=scratch.max_positions,
+        rope_parameters={"rope_type": "default", "rope_theta": scratch.rope_theta},
+        tie_word_embeddings=scratch.tie_embeddings,
+        initializer_range=scratch.init_std,
+        **{"bos_token_id": None, "eos_token_id": None, **special},
+    )
+
+
+def _free(model: PreTrainedModel, recipe: Recipe) -> None:
+    """Freeze what the recipe does not train; adapters freeze the rest themselves."""
+    patterns = [re.compile(pattern) for pattern in recipe.model.trainable]
+    if recipe.model.last_layers is not None:
+        first = model.config.num_hidden_layers - recipe.model.last_layers
+        kept = "|".join(str(layer) for layer in range(first, model.config.num_hidden_layers))
+        patterns.append(re.compile(rf"\.layers\.({kept})\.|lm_head|\.norm\."))
+    if not patterns or recipe.adapter.kind != "none":
+        return
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(any(pattern.search(name) for pattern in patterns))
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise ModelError(
+            "no parameter matches model.trainable", place="model.trainable", remedy="see the names with luthier inspect"
+        )

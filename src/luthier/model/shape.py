@@ -1,0 +1,182 @@
+"""What is known of a model without opening its weights: its shape, and the shape of every parameter. No torch."""
+
+from __future__ import annotations
+
+import json
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from luthier.errors import ModelError
+from luthier.recipe.model import Scratch
+
+Parameters = dict[str, tuple[tuple[int, ...], int]]
+"""Name -> (dimensions, bytes per number)."""
+
+BYTES = {"F64": 8, "F32": 4, "BF16": 2, "F16": 2, "I64": 8, "I32": 4, "I8": 1, "U8": 1, "F8_E4M3": 1, "F8_E5M2": 1}
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """A decoder's dimensions and its parameters: name -> (dimensions, bytes per number as stored)."""
+
+    architecture: str
+    hidden: int
+    layers: int
+    heads: int
+    kv_heads: int
+    head_size: int
+    intermediate: int
+    vocabulary: int
+    parameters: Parameters
+
+    @property
+    def count(self) -> int:
+        """Parameters in all."""
+        return sum(_product(dimensions) for dimensions, _ in self.parameters.values())
+
+    @property
+    def embedding_count(self) -> int:
+        """Parameters of the input embedding, which costs no matrix product."""
+        return sum(_product(d) for name, (d, _) in self.parameters.items() if "embed_tokens" in name or "wte" in name)
+
+    def linear(self) -> dict[str, tuple[int, int]]:
+        """The weights of linear layers but the output layer: name of the layer -> (out, in)."""
+        found: dict[str, tuple[int, int]] = {}
+        for name, (dimensions, _) in self.parameters.items():
+            layer = name.removesuffix(".weight")
+            if len(dimensions) == 2 and not any(
+                part in layer for part in ("embed", "wte", "wpe", "lm_head", "output_layer")
+            ):
+                found[layer] = (dimensions[0], dimensions[1])
+        return found
+
+
+def _product(dimensions: tuple[int, ...]) -> int:
+    total = 1
+    for dimension in dimensions:
+        total *= dimension
+    return total
+
+
+def default_intermediate(hidden: int) -> int:
+    """8/3 of the width, rounded up to 32: a gated MLP then holds what a plain one of 4x width holds (Shazeer 2020)."""
+    return -(-hidden * 8 // 3 // 32) * 32
+
+
+def shape_of_scratch(scratch: Scratch, vocabulary: int) -> Shape:
+    """The shape of a Llama that the recipe describes, in fp32."""
+    head = scratch.hidden // scratch.heads
+    config = {
+        "model_type": "llama",
+        "hidden_size": scratch.hidden,
+        "num_hidden_layers": scratch.layers,
+        "num_attention_heads": scratch.heads,
+        "num_key_value_heads": scratch.kv_heads or scratch.heads,
+        "head_dim": head,
+        "intermediate_size": scratch.intermediate or default_intermediate(scratch.hidden),
+        "vocab_size": vocabulary,
+        "tie_word_embeddings": scratch.tie_embeddings,
+    }
+    return _shape(config, llama_parameters(config), "model.scratch")
+
+
+def shape_of_directory(directory: Path) -> Shape:
+    """The shape of a saved model, from its config and the headers of its weight files.
+
+    Raises:
+        ModelError: no config, or one that is no causal language model's.
+    """
+    path = directory / "config.json"
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError) as error:
+        raise ModelError(
+            "has no readable config.json",
+            place=str(directory),
+            remedy="give a model directory in the Hugging Face layout",
+        ) from error
+    text = config.get("text_config")
+    config = {**config, **text} if isinstance(text, dict) else config
+    parameters = _headers(directory)
+    if not parameters:
+        raise ModelError(
+            "holds no .safetensors weights",
+            place=str(directory),
+            remedy="save the model with transformers' save_pretrained; pickled .bin files are never opened",
+        )
+    if config.get("tie_word_embeddings"):
+        parameters.pop("lm_head.weight", None)
+    return _shape(config, parameters, str(directory))
+
+
+def _shape(config: dict[str, Any], parameters: Parameters, place: str) -> Shape:
+    hidden = _first(config, place, "hidden_size", "n_embd", "d_model")
+    heads = _first(config, place, "num_attention_heads", "n_head")
+    return Shape(
+        architecture=str(config.get("model_type", "unknown")),
+        hidden=hidden,
+        layers=_first(config, place, "num_hidden_layers", "num_layers", "n_layer"),
+        heads=heads,
+        kv_heads=int(config.get("num_key_value_heads") or config.get("multi_query_group_num") or heads),
+        head_size=int(config.get("head_dim") or hidden // heads),
+        intermediate=int(config.get("intermediate_size") or config.get("ffn_hidden_size") or 4 * hidden),
+        vocabulary=_first(config, place, "vocab_size", "padded_vocab_size"),
+        parameters=parameters,
+    )
+
+
+def _first(config: dict[str, Any], place: str, *names: str) -> int:
+    for name in names:
+        if isinstance(config.get(name), int):
+            return int(config[name])
+    raise ModelError(
+        f"its config names none of {', '.join(names)}",
+        place=place,
+        remedy="give the directory of a causal language model",
+    )
+
+
+def llama_parameters(config: dict[str, Any]) -> Parameters:
+    """The parameters of a Llama of this config, as transformers names them."""
+    hidden, heads = int(config["hidden_size"]), int(config["num_attention_heads"])
+    head = int(config.get("head_dim") or hidden // heads)
+    inner, vocabulary = int(config["intermediate_size"]), int(config["vocab_size"])
+    width, kv_width = heads * head, int(config.get("num_key_value_heads") or heads) * head
+    shapes: dict[str, tuple[int, ...]] = {"model.embed_tokens.weight": (vocabulary, hidden)}
+    for layer in range(int(config["num_hidden_layers"])):
+        prefix = f"model.layers.{layer}."
+        shapes |= {
+            prefix + "self_attn.q_proj.weight": (width, hidden),
+            prefix + "self_attn.k_proj.weight": (kv_width, hidden),
+            prefix + "self_attn.v_proj.weight": (kv_width, hidden),
+            prefix + "self_attn.o_proj.weight": (hidden, width),
+            prefix + "mlp.gate_proj.weight": (inner, hidden),
+            prefix + "mlp.up_proj.weight": (inner, hidden),
+            prefix + "mlp.down_proj.weight": (hidden, inner),
+            prefix + "input_layernorm.weight": (hidden,),
+            prefix + "post_attention_layernorm.weight": (hidden,),
+        }
+    shapes["model.norm.weight"] = (hidden,)
+    if not config.get("tie_word_embeddings"):
+        shapes["lm_head.weight"] = (vocabulary, hidden)
+    return {name: (dimensions, 4) for name, dimensions in shapes.items()}
+
+
+def _headers(directory: Path) -> Parameters:
+    found: Parameters = {}
+    for path in sorted(directory.glob("*.safetensors")):
+        with path.open("rb") as file:
+            start = file.read(8)
+            size = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
+            if not 0 < size < 1 << 28:
+                raise ModelError("is not a safetensors file", place=str(path), remedy="download it again")
+            try:
+                header = json.loads(file.read(size))
+            except ValueError as error:
+                raise ModelError("its header is damaged", place=str(path), remedy="download it again") from error
+        for name, tensor in header.items():
+            if name != "__metadata__":
+                found[name] = (tuple(tensor["shape"]), BYTES.get(tensor["dtype"], 4))
+    return found

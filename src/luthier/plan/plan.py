@@ -1,0 +1,132 @@
+"""The plan of a run."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from luthier.data.encoder import Encoder
+from luthier.data.order import total_steps
+from luthier.model.shape import Shape, shape_of_directory, shape_of_scratch
+from luthier.plan.compute import compute_here, device_here, operations, speed
+from luthier.plan.inputs import model_directory, tokenizer_directory, trained_tokenizer
+from luthier.plan.memory import STATES, peak_memory, trained_width
+from luthier.plan.parameters import trainable_parameters
+from luthier.plan.volume import Volume, estimate
+from luthier.recipe import Recipe
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What will happen. Bytes, seconds and operations are estimates; counts are exact when ``exact`` is."""
+
+    exact: bool
+    device: str
+    compute: str
+    parameters: dict[str, int]
+    documents: int
+    tokens: int
+    targets: int
+    packs: int
+    fewest_packs: int
+    efficiency: float
+    evaluation_documents: int
+    steps_per_epoch: int
+    steps: int
+    epochs: float
+    memory: dict[str, int]
+    disk: dict[str, int]
+    operations: float
+    seconds: float
+    speed_is_measured: bool
+    warnings: tuple[str, ...]
+
+    def tree(self) -> dict[str, Any]:
+        """The plan as plain values."""
+        return asdict(self)
+
+
+def plan_recipe(recipe: Recipe) -> Plan:
+    """The plan of a recipe whose data need not be prepared yet.
+
+    Raises:
+        LuthierError: the model, the tokenizer or the rows cannot be found or read.
+    """
+    directory = model_directory(recipe)
+    path = trained_tokenizer(recipe)
+    tokenizer = tokenizer_directory(recipe) if path is None or (path / "tokenizer.json").exists() else None
+    encoder = Encoder.open(tokenizer) if tokenizer is not None else None
+    shape = shape_of(recipe, directory, encoder.vocabulary if encoder else None)
+    return make_plan(recipe, shape, estimate(recipe, tokenizer, encoder))
+
+
+def shape_of(recipe: Recipe, directory: Path | None, vocabulary: int | None = None) -> Shape:
+    """The shape of the model that a recipe trains."""
+    if directory is not None:
+        return shape_of_directory(directory)
+    assert recipe.model.scratch is not None, "validated: a model has a path or a shape"
+    spec, multiple = recipe.tokenizer.train, recipe.model.vocabulary_multiple
+    rows = vocabulary or (spec.vocabulary if spec else 32_000)
+    return shape_of_scratch(recipe.model.scratch, -(-rows // multiple) * multiple)
+
+
+def make_plan(recipe: Recipe, shape: Shape, volume: Volume) -> Plan:
+    """The plan for a model of known shape and data of known volume."""
+    device = device_here(recipe.runtime.device)
+    compute = compute_here(recipe.precision.compute, device)
+    steps = total_steps(recipe, volume.steps_per_epoch)
+    epochs = steps / volume.steps_per_epoch
+    capacity = volume.longest if recipe.pack.kind == "none" else recipe.pack.length or recipe.data.max_length
+    tokens = min(capacity * recipe.batch.micro, volume.tokens)
+    memory = peak_memory(recipe, shape, tokens, round(tokens * volume.targets / max(1, volume.tokens)), compute)
+    work = epochs * operations(recipe, shape, volume.tokens, volume.targets, volume.squared)
+    rate, measured = speed(device, compute)
+    fewest = -(-volume.tokens // capacity)
+    trained = trainable_parameters(recipe, shape)
+    return Plan(
+        exact=volume.exact,
+        device=device,
+        compute=compute,
+        parameters={"total": shape.count, "trainable": trained},
+        documents=volume.documents,
+        tokens=volume.tokens,
+        targets=volume.targets,
+        packs=volume.packs,
+        fewest_packs=fewest,
+        efficiency=volume.tokens / (volume.packs * capacity) if recipe.pack.kind != "none" else 1.0,
+        evaluation_documents=volume.evaluation_documents,
+        steps_per_epoch=volume.steps_per_epoch,
+        steps=steps,
+        epochs=epochs,
+        memory=memory,
+        disk={
+            "checkpoint": trained_width(recipe) * trained * (1 + STATES.get(recipe.optimizer.kind, 2)),
+            "result": _result_bytes(recipe, shape),
+        },
+        operations=work,
+        seconds=work / rate,
+        speed_is_measured=measured,
+        warnings=tuple(_warnings(recipe, volume, device, compute, steps)),
+    )
+
+
+def _result_bytes(recipe: Recipe, shape: Shape) -> int:
+    if recipe.adapter.kind != "none":
+        return 4 * trainable_parameters(recipe, shape)
+    return shape.count * (2 if recipe.output.dtype in ("bf16", "fp16") else 4)
+
+
+def _warnings(recipe: Recipe, volume: Volume, device: str, compute: str, steps: int) -> list[str]:
+    found: list[str] = []
+    if not volume.exact:
+        found.append("counts are scaled up from the first rows; they are exact once the data are prepared")
+    if recipe.precision.compute == "fp16" and device == "cpu":
+        found.append(f"precision.compute: fp16 is unusable on a CPU; {compute} is used instead")
+    if recipe.schedule.warmup_steps is not None and recipe.schedule.warmup_steps >= steps:
+        found.append(f"all {steps} steps are warm-up (schedule.warmup_steps: {recipe.schedule.warmup_steps})")
+    if recipe.checkpoint.weights_only:
+        found.append("checkpoints hold no optimiser state and cannot be resumed (checkpoint.weights_only)")
+    if not (recipe.data.evaluate or recipe.data.holdout):
+        found.append("there are no evaluation rows, so overfitting will not be seen (data.evaluate, data.holdout)")
+    return found

@@ -1,0 +1,158 @@
+"""How much data a run goes through: exactly, where they are prepared already or few; else from a sample."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from luthier.data.encoder import Encoder
+from luthier.data.example import Example
+from luthier.data.order import feed_of
+from luthier.data.pack import Ints
+from luthier.data.pipeline import CHUNK, Preparation, cache_entry, examples, split_holdout
+from luthier.data.source import files_of, rows_of
+from luthier.data.store import TokenStore, load
+from luthier.errors import DataError
+from luthier.recipe import Recipe
+from luthier.recipe.data import Source
+
+PATIENCE = 0.15
+"""Seconds that a sample may take."""
+
+BYTES_PER_TOKEN = 3.5
+"""For a tokenizer that is still to be trained."""
+
+
+@dataclass(frozen=True, slots=True)
+class Volume:
+    """The training documents of one epoch. ``exact`` is False for what a sample was scaled up to."""
+
+    exact: bool
+    documents: int
+    tokens: int
+    targets: int
+    squared: float
+    packs: int
+    steps_per_epoch: int
+    evaluation_documents: int
+    longest: int
+
+
+def volume_of_store(recipe: Recipe, store: TokenStore, evaluation: int | None) -> Volume:
+    """The exact volume of prepared data; ``evaluation`` documents come from elsewhere, None means by holdout."""
+    train, held = split_holdout(len(store), recipe.data.holdout, recipe.seed)
+    return _volume(
+        recipe, store.lengths[train], store.targets[train], True, 1.0, len(held) if evaluation is None else evaluation
+    )
+
+
+def estimate(recipe: Recipe, tokenizer: Path | None, encoder: Encoder | None) -> Volume:
+    """The volume of a recipe's training data, from the cache if they lie there, else from the first rows.
+
+    Args:
+        tokenizer: its directory, and ``encoder`` what is in it; None for one that is still to be trained.
+
+    Raises:
+        DataError: rows that cannot be read, or none that is left.
+    """
+    sources, held = recipe.data.train, recipe.data.holdout
+    if tokenizer is None or encoder is None:
+        size = sum(path.stat().st_size for source in sources for path in files_of(source))
+        length = recipe.data.max_length
+        count = max(1, round(size / BYTES_PER_TOKEN / length))
+        return _volume(recipe, np.full(count, length), np.full(count, length - 1), False, 1.0, 0)
+    evaluation = _documents(recipe, recipe.data.evaluate, tokenizer, encoder) if recipe.data.evaluate else None
+    place = cache_entry(recipe, sources, tokenizer, encoder)
+    if (place / "summary.json").exists():
+        return volume_of_store(recipe, load(place), evaluation)
+    lengths, targets, share = _sample(recipe, sources, encoder)
+    if not len(lengths):
+        raise DataError(
+            "no trained token is left of the rows",
+            place=", ".join(source.path for source in sources),
+            remedy="raise data.max_length, or name the roles to learn in data.train_on",
+        )
+    if share == 1:
+        train, away = split_holdout(len(lengths), held, recipe.seed)
+        found = len(away) if evaluation is None else evaluation
+        return _volume(recipe, lengths[train], targets[train], True, 1.0, min(found, recipe.evaluate.rows or found))
+    total = len(lengths) / share
+    found = round(total * held if held < 1 else held) if evaluation is None else evaluation
+    share /= 1 - (held if held < 1 else min(0.99, held / total))
+    return _volume(recipe, lengths, targets, False, share, min(found, recipe.evaluate.rows or found))
+
+
+def _documents(recipe: Recipe, sources: Sequence[Source], tokenizer: Path, encoder: Encoder) -> int:
+    """How many documents the sources hold, exactly or about."""
+    place = cache_entry(recipe, sources, tokenizer, encoder)
+    if (place / "summary.json").exists():
+        return len(load(place))
+    lengths, _, share = _sample(recipe, sources, encoder)
+    return round(len(lengths) / share)
+
+
+def _sample(recipe: Recipe, sources: Sequence[Source], encoder: Encoder) -> tuple[Ints, Ints, float]:
+    """Lengths and trained tokens of the first documents, and the share of all rows that they stand for."""
+    work = Preparation(recipe, encoder)
+    begun = time.perf_counter()
+    rows: list[str] = []
+    cut = False
+
+    def first_rows() -> Iterator[Example]:
+        nonlocal cut
+        for example in examples(recipe, sources, work.set_aside):
+            if rows and len(rows) % CHUNK == 0 and time.perf_counter() - begun > PATIENCE:
+                cut = True
+                return
+            rows.append(example.origin)
+            yield example
+
+    documents = [(len(tokens), tokens.targets) for tokens in work.documents(first_rows())]
+    lengths, targets = np.array(documents, dtype=np.int64).reshape(-1, 2).T
+    return lengths, targets, _share(sources, rows) if cut else 1.0
+
+
+def _share(sources: Sequence[Source], rows: Sequence[str]) -> float:
+    """The share of all rows that the first ones are, by their place in the files (of origins ``file:line``)."""
+    name, _, mark = rows[-1].rpartition(":")
+    paths = [path for source in sources for path in files_of(source)]
+    total = sum(path.stat().st_size for path in paths)
+    done = 0.0
+    for path in paths:
+        if str(path) == name:
+            done += _bytes_up_to(path, mark)
+            break
+        done += path.stat().st_size
+    asked = [source.rows for source in sources if source.rows is not None]
+    limited = len(rows) / sum(asked) if len(asked) == len(sources) else 0.0
+    return min(0.999, max(done / total if total else 0.999, limited))
+
+
+def _bytes_up_to(path: Path, mark: str) -> float:
+    """Bytes of a file up to a line (``17``) or a row without a line (``#17``)."""
+    if not mark.startswith("#"):
+        with path.open("rb") as file:
+            return sum(len(line) for line in islice(file, int(mark)))
+    return path.stat().st_size * int(mark[1:]) / sum(1 for _ in rows_of(Source(path=str(path))))
+
+
+def _volume(recipe: Recipe, lengths: Ints, targets: Ints, exact: bool, share: float, evaluation: int) -> Volume:
+    feed = feed_of(recipe, lengths)
+    packs = len(feed.packs(0)) / share
+    per_step = recipe.batch.micro * recipe.batch.accumulation
+    return Volume(
+        exact=exact,
+        documents=round(len(lengths) / share),
+        tokens=round(int(lengths.sum()) / share),
+        targets=round(int(targets.sum()) / share),
+        squared=float((lengths.astype(np.float64) ** 2).sum()) / share,
+        packs=round(packs),
+        steps_per_epoch=feed.steps_per_epoch() if share == 1 else max(1, -(-round(packs) // per_step)),
+        evaluation_documents=evaluation,
+        longest=int(lengths.max()),
+    )

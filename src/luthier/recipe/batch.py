@@ -1,0 +1,78 @@
+"""How many documents or packs go into one optimiser step, and how many steps there are."""
+
+from __future__ import annotations
+
+from luthier.recipe.field import Section, setting
+
+
+class Batch(Section):
+    """Micro-batch x accumulation x processes = one optimiser step; the loss is divided once, by its trained tokens."""
+
+    micro: int = setting(
+        1,
+        gt=0,
+        unit="packs",
+        en="Packs (documents, when pack.kind is none) in one forward pass of one device.",
+        zh="单设备一次前向的打包数(pack.kind 为 none 时为文档数)。",
+        up=("The device is not busy and memory is left.", "设备利用率低且显存有余时调大。"),
+        down=("Out of memory: raise accumulation by the same factor.", "显存不足时调小,并等比增大 accumulation。"),
+    )
+    accumulation: int = setting(
+        1,
+        gt=0,
+        unit="micro-batches",
+        en="Micro-batches whose gradients are summed before one step.",
+        zh="每个优化步累积的微批数。",
+        up=("The step should average over more tokens than fit.", "想要更大的有效批量时调大。"),
+        down=("More, noisier steps.", "想要更多次更新时调小。"),
+    )
+    evaluate: int | None = setting(
+        None,
+        gt=0,
+        unit="packs",
+        en="micro for evaluation; unset means the same.",
+        zh="评估时的微批大小;不设则与 micro 相同。",
+        up=("Evaluation holds no gradients, so it can be larger.", "评估无梯度,可设更大。"),
+        down=("Out of memory while evaluating.", "评估时显存不足则调小。"),
+    )
+    epochs: float = setting(
+        1.0,
+        gt=0,
+        unit="epochs",
+        en="Passes over the data; fractions are allowed.",
+        zh="数据遍历轮数,可为小数。",
+        up=("The evaluation loss still falls at the end.", "结束时验证损失仍在下降则调大。"),
+        down=("It rises again: the data are being memorised.", "验证损失回升(过拟合)时调小。"),
+    )
+    steps: int | None = setting(
+        None,
+        gt=0,
+        unit="steps",
+        en="Optimiser steps in all; wins over epochs.",
+        zh="总优化步数,优先于 epochs。",
+        up=("As epochs.", "同 epochs。"),
+        down=("A trial run.", "试跑时调小。"),
+    )
+    drop_last: bool = setting(
+        False,
+        en="Skip the incomplete step at an epoch's end.",
+        zh="丢弃每轮末尾不完整的优化步。",
+        up=("Every step must average over equally many packs.", "要求每步打包数一致时开启。"),
+        down=("Every row counts.", "不想丢数据时关闭。"),
+    )
+    find_micro: bool = setting(
+        False,
+        en="Before the first step, halve micro and double accumulation until it fits.",
+        zh="首步之前若放不下,则减半 micro、加倍 accumulation。",
+        up=("The device is unknown.", "设备未知时开启。"),
+        down=("The plan says it fits.", "计划显示放得下时关闭。"),
+    )
+    world: int | None = setting(
+        None,
+        gt=0,
+        unit="processes",
+        en="Processes the recipe was written for; unset means those that are there.",
+        zh="配方假定的进程数;不设则取实际进程数。",
+        up=("It was tuned on more devices.", "原配方在更多设备上调优时设置。"),
+        down=("Leave it out otherwise.", "否则留空。"),
+    )

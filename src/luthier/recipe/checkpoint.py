@@ -1,0 +1,41 @@
+"""What survives a crash."""
+
+from __future__ import annotations
+
+from luthier.recipe.field import Every, Section, setting
+
+
+class Checkpoint(Section):
+    """When the whole state of the run is saved, and how it is found again."""
+
+    every: Every = setting(
+        0.1,
+        unit="steps, share of the run",
+        en="When to save: n steps, a share of the run below 1, epoch, or never.",
+        zh="保存时机:步数、小于 1 的总进度比例、epoch 或 never。",
+        up=("Saving takes a noticeable share of the time.", "保存占用时间过多时调大间隔。"),
+        down=("The machine may be taken away.", "机器可能随时被收回时调小间隔。"),
+    )
+    keep_last: int | None = setting(
+        2,
+        gt=0,
+        unit="checkpoints",
+        en="How many of the newest to keep; unset means all.",
+        zh="保留最新的检查点数;不设则全部保留。",
+        up=("To go back further.", "想能回退更久时调大。"),
+        down=("Disk is short.", "磁盘紧张时调小。"),
+    )
+    weights_only: bool = setting(
+        False,
+        en="Save no optimiser state; such a checkpoint cannot be resumed.",
+        zh="不保存优化器状态,因此不能续训。",
+        up=("Only the weights will be used.", "只需要权重时开启。"),
+        down=("The run may be interrupted.", "可能中断时关闭。"),
+    )
+    resume: str = setting(
+        "auto",
+        en="auto goes on from the newest whole checkpoint of the same run; never starts anew; a path names one.",
+        zh="auto 从同一任务最新的完整检查点继续;never 重新开始;也可写检查点路径。",
+        up=("A path to go back to an earlier one.", "想回到更早检查点时写路径。"),
+        down=("auto otherwise.", "否则用 auto。"),
+    )

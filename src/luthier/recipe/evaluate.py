@@ -1,0 +1,169 @@
+"""How the model is measured during and after training."""
+
+from __future__ import annotations
+
+from luthier.recipe.field import Every, Section, setting
+
+
+class Generation(Section):
+    """How answers are generated."""
+
+    max_new_tokens: int = setting(
+        128,
+        gt=0,
+        unit="tokens",
+        en="Longest answer.",
+        zh="回答的最大词元数。",
+        up=("Answers are cut off.", "回答被截断时调大。"),
+        down=("Answers are short; it bounds the time.", "回答很短时调小以省时间。"),
+    )
+    temperature: float = setting(
+        0.0,
+        ge=0,
+        en="0 takes the likeliest token; above, samples.",
+        zh="0 取最可能的词元,大于 0 则采样。",
+        up=("Variety is wanted.", "需要多样性时调大。"),
+        down=("Answers must repeat.", "要求可复现时取 0。"),
+    )
+    top_p: float = setting(
+        1.0,
+        gt=0,
+        le=1,
+        unit="share",
+        en="Sample from the likeliest tokens of this total probability.",
+        zh="在累计概率达到该值的词元中采样。",
+        up=("More variety.", "更多样时调大。"),
+        down=("Fewer slips.", "更稳妥时调小。"),
+    )
+    top_k: int = setting(
+        0,
+        ge=0,
+        unit="tokens",
+        en="Sample from the k likeliest tokens; 0 means all.",
+        zh="在最可能的 k 个词元中采样,0 表示不限。",
+        up=("More variety.", "更多样时调大。"),
+        down=("Fewer slips.", "更稳妥时调小。"),
+    )
+    repetition_penalty: float = setting(
+        1.0,
+        gt=0,
+        en="Above 1 makes tokens seen before less likely.",
+        zh="大于 1 时降低已出现词元的概率。",
+        up=("It repeats itself.", "回答重复时调大。"),
+        down=("1 changes nothing.", "1 表示不改变。"),
+    )
+    beams: int = setting(
+        1,
+        gt=0,
+        unit="beams",
+        en="Beams of beam search.",
+        zh="束搜索的束数。",
+        up=("Translation-like tasks.", "翻译类任务可调大。"),
+        down=("1 is greedy.", "1 即贪心。"),
+    )
+
+
+class Evaluate(Section):
+    """When, on what and by what the model is measured."""
+
+    every: Every = setting(
+        "epoch",
+        unit="steps, share of the run",
+        en="When to evaluate: n steps, a share of the run below 1, epoch, or never.",
+        zh="评估时机:步数、小于 1 的总进度比例、epoch 或 never。",
+        up=("It costs too much time.", "评估太耗时则调大间隔。"),
+        down=("Early stopping should react sooner.", "希望更早停止时调小间隔。"),
+    )
+    at_start: bool = setting(
+        False,
+        en="Evaluate before the first step.",
+        zh="首步之前先评估一次。",
+        up=("To compare before and after.", "需要前后对比时开启。"),
+        down=("Only the result counts.", "只关心结果时关闭。"),
+    )
+    delay: float = setting(
+        0.0,
+        ge=0,
+        unit="steps or epochs",
+        en="No evaluation before this many of every's own units.",
+        zh="在此之前不评估(单位与 every 相同)。",
+        up=("Early figures say nothing.", "早期数值无意义时调大。"),
+        down=("0 from the start.", "0 表示从头开始。"),
+    )
+    rows: int | None = setting(
+        None,
+        gt=0,
+        unit="rows",
+        en="At most this many evaluation rows.",
+        zh="最多使用的验证行数。",
+        up=("Figures are noisy.", "数值波动大时调大。"),
+        down=("It takes too long.", "太慢时调小。"),
+    )
+    generate: bool = setting(
+        False,
+        en="Answer data.test by generation: before the first step (with at_start) and at the end.",
+        zh="用生成方式回答 data.test:训练前(需 at_start)与结束时。",
+        up=("The answers matter, not the loss.", "看重实际回答时开启。"),
+        down=("Generation is slow.", "生成较慢,可关闭。"),
+    )
+    generation: Generation = setting(
+        Generation,
+        en="How answers are generated.",
+        zh="生成设置。",
+        up=("See its fields.", "见各字段。"),
+        down=("See its fields.", "见各字段。"),
+    )
+    metrics: tuple[str, ...] = setting(
+        ("exact_match",),
+        en="Metrics of generated answers, by name or module:attribute.",
+        zh="生成回答的评价指标,名称或 module:attribute。",
+        up=("Several views of the answers are wanted.", "需要多角度评价时增加。"),
+        down=("One is enough to choose by.", "选择时一个即可。"),
+    )
+    best_metric: str = setting(
+        "loss",
+        en="What the best checkpoint and early stopping go by.",
+        zh="选最佳检查点与早停所依据的指标。",
+        up=("Another metric is the goal.", "目标是其他指标时设置。"),
+        down=("loss otherwise.", "否则用 loss。"),
+    )
+    higher_is_better: bool = setting(
+        False,
+        en="Whether best_metric should grow.",
+        zh="best_metric 是否越大越好。",
+        up=("Accuracy-like metrics.", "准确率类指标开启。"),
+        down=("Loss-like metrics.", "损失类指标关闭。"),
+    )
+    patience: int | None = setting(
+        None,
+        gt=0,
+        unit="evaluations",
+        en="Stop after this many evaluations without improvement.",
+        zh="连续多少次评估无改善则早停。",
+        up=("Figures are noisy.", "数值波动大时调大。"),
+        down=("To stop sooner; unset never stops.", "想更早停止时调小;不设则不停。"),
+    )
+    threshold: float = setting(
+        0.0,
+        ge=0,
+        en="What counts as an improvement.",
+        zh="算作改善的最小幅度。",
+        up=("Tiny gains should not count.", "忽略微小改善时调大。"),
+        down=("Any gain counts.", "任何改善都算时取 0。"),
+    )
+    keep_best: bool = setting(
+        False,
+        en="End with the best checkpoint's weights rather than the last.",
+        zh="结束时采用最佳而非最后的权重。",
+        up=("The end may be overfitted.", "末期可能过拟合时开启。"),
+        down=("The schedule ends at its best.", "调度末期最佳时关闭。"),
+    )
+    table_rows: int = setting(
+        8,
+        ge=0,
+        unit="rows",
+        en="Generated answers shown in tables and the report.",
+        zh="表格与报告中展示的生成样例数。",
+        up=("To read more of them.", "想多看样例时调大。"),
+        down=("0 shows none.", "0 表示不展示。"),
+    )

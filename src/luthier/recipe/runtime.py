@@ -1,0 +1,174 @@
+"""Where the run computes, and the knobs that change its speed and not its result."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import JsonValue
+
+from luthier.recipe.field import Section, setting
+
+Switch = Literal["auto", "on", "off"]
+
+
+class Kernels(Section):
+    """Fused pieces of the model; each changes no result beyond rounding."""
+
+    cross_entropy: Switch = setting(
+        "auto",
+        en="A loss that never holds all logits at once.",
+        zh="不一次性构造全部 logits 的损失。",
+        up=("Large vocabularies.", "大词表时开启。"),
+        down=("To compare with the plain one.", "与普通实现对比时关闭。"),
+    )
+    rms_norm: Switch = setting(
+        "auto",
+        en="RMSNorm in one kernel.",
+        zh="单内核 RMSNorm。",
+        up=("The model uses RMSNorm.", "模型使用 RMSNorm 时开启。"),
+        down=("To compare with the plain one.", "与普通实现对比时关闭。"),
+    )
+    fuse_qkv: Switch = setting(
+        "auto",
+        en="Query, key and value in one matrix product; un-fused again on save.",
+        zh="Q、K、V 合为一次矩阵乘;保存时还原。",
+        up=("Small models, bound by launches.", "小模型受启动开销限制时开启。"),
+        down=("Adapters sit on single layers.", "适配器加在单独层上时关闭。"),
+    )
+    fuse_mlp: Switch = setting(
+        "auto",
+        en="Gate and up projection in one matrix product; un-fused again on save.",
+        zh="门控与上投影合为一次矩阵乘;保存时还原。",
+        up=("As fuse_qkv.", "同 fuse_qkv。"),
+        down=("As fuse_qkv.", "同 fuse_qkv。"),
+    )
+    liger: Switch = setting(
+        "off",
+        en="Liger's Triton kernels, where installed.",
+        zh="使用已安装的 Liger Triton 内核。",
+        up=("On CUDA, to save memory.", "CUDA 上省显存时开启。"),
+        down=("Everywhere else.", "其他情况关闭。"),
+    )
+
+
+class Runtime(Section):
+    """The machine's side of a run."""
+
+    device: Literal["auto", "cpu", "cuda"] = setting(
+        "auto",
+        en="Where to compute; auto takes a GPU when there is one.",
+        zh="计算设备;auto 有 GPU 则用 GPU。",
+        up=("cpu to debug.", "调试时用 cpu。"),
+        down=("auto otherwise.", "否则用 auto。"),
+    )
+    threads: int | None = setting(
+        None,
+        gt=0,
+        unit="threads",
+        en="CPU threads; unset means one per core.",
+        zh="CPU 线程数;不设则每核一个。",
+        up=("Cores are idle.", "核心闲置时调大。"),
+        down=("The machine is shared.", "与他人共用机器时调小。"),
+    )
+    gradient_checkpointing: bool = setting(
+        False,
+        en="Keep only layer inputs and compute the rest again in the backward pass (Chen et al. 2016).",
+        zh="只保留每层输入,反向时重新计算其余部分。",
+        up=("Activations do not fit; costs about a third more time.", "激活显存不足时开启,约多三成时间。"),
+        down=("They fit.", "放得下时关闭。"),
+    )
+    checkpoint_reentrant: bool = setting(
+        False,
+        en="The older, reentrant form of gradient checkpointing.",
+        zh="旧式可重入梯度检查点。",
+        up=("An engine needs it.", "某些引擎需要时开启。"),
+        down=("The newer form is preferred.", "推荐使用新形式。"),
+    )
+    checkpoint_every: int = setting(
+        1,
+        gt=0,
+        unit="layers",
+        en="Checkpoint every n-th layer.",
+        zh="每 n 层做一次梯度检查点。",
+        up=("Memory is left over.", "显存有余时调大。"),
+        down=("1 saves most.", "1 最省显存。"),
+    )
+    compile: bool = setting(
+        False,
+        en="Compile the model's layers (torch.compile).",
+        zh="编译模型各层(torch.compile)。",
+        up=("Long runs: it takes a minute and gives 10 to 20 %.", "长训练开启,编译约一分钟,提速一到两成。"),
+        down=("Short runs.", "短训练关闭。"),
+    )
+    compile_backend: str | None = setting(
+        None,
+        en="Backend of torch.compile.",
+        zh="torch.compile 的后端。",
+        up=("To try another.", "想换后端时设置。"),
+        down=("Leave it out for inductor.", "默认 inductor。"),
+    )
+    compile_mode: str | None = setting(
+        None,
+        en="Mode of torch.compile.",
+        zh="torch.compile 的模式。",
+        up=("To search longer for faster code.", "愿意花更久换更快代码时设置。"),
+        down=("Leave it out otherwise.", "否则留空。"),
+    )
+    deterministic: bool = setting(
+        False,
+        en="Refuse kernels whose result may differ from run to run.",
+        zh="禁用结果可能不一致的内核。",
+        up=("GPU runs must repeat bit for bit.", "GPU 上要求逐位复现时开启。"),
+        down=("Speed counts; CPU runs repeat anyway.", "求速度时关闭,CPU 本就可复现。"),
+    )
+    loader_workers: int = setting(
+        0,
+        ge=0,
+        unit="processes",
+        en="Processes that collate batches ahead of the loop.",
+        zh="提前整理批次的进程数。",
+        up=("The loop waits for data.", "训练循环等待数据时调大。"),
+        down=("0 suffices for token arrays.", "词元数组用 0 即可。"),
+    )
+    pin_memory: bool = setting(
+        True,
+        en="Use page-locked memory for copies to a GPU.",
+        zh="使用锁页内存加速拷贝到 GPU。",
+        up=("Nearly always.", "几乎总应开启。"),
+        down=("Host memory is short.", "主机内存紧张时关闭。"),
+    )
+    kernels: Kernels = setting(
+        Kernels,
+        en="Fused pieces of the model.",
+        zh="模型的融合内核。",
+        up=("auto picks.", "auto 自动选择。"),
+        down=("auto picks.", "auto 自动选择。"),
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = setting(
+        "info",
+        en="How much the run says.",
+        zh="日志详细程度。",
+        up=("debug to look for a fault.", "排查问题时用 debug。"),
+        down=("warning in scripts.", "脚本中用 warning。"),
+    )
+    progress: bool = setting(
+        True,
+        en="Show a progress bar on terminals.",
+        zh="在终端显示进度条。",
+        up=("Watching the run.", "观察训练时开启。"),
+        down=("Logs go to a file.", "日志写入文件时关闭。"),
+    )
+    debug: bool = setting(
+        False,
+        en="Look for the layer that first makes a non-finite number.",
+        zh="定位最先产生非有限值的层。",
+        up=("The loss became NaN.", "损失变为 NaN 时开启。"),
+        down=("It is slow.", "较慢,平时关闭。"),
+    )
+    environment: dict[str, JsonValue] = setting(
+        dict,
+        en="Notes on the machine that the recipe was written for; kept, not used.",
+        zh="配方所属机器的备注,仅保留不使用。",
+        up=("Never by hand.", "无需手写。"),
+        down=("Leave it empty.", "留空。"),
+    )

@@ -1,0 +1,96 @@
+"""Checkpoints as files: which are there, which are whole, which go. No torch.
+
+A checkpoint is written aside, flushed to the disk, listed with sizes and SHA-256 in a manifest that is written last,
+and then renamed into place; so it is whole or not there, and damage that comes later is found by name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from luthier.record.folder import sync_folder
+
+MANIFEST = "manifest.json"
+NAME = re.compile(r"step-(\d{8})")
+
+
+def put_in_place(aside: Path, place: Path) -> None:
+    """Seal every file of ``aside``, list them in its manifest, and rename it to ``place``.
+
+    Raises:
+        OSError: the disk is full or failing; what lies at ``place`` is untouched.
+    """
+    files = {path.name: _sealed(path) for path in sorted(aside.iterdir())}
+    (aside / MANIFEST).write_text(json.dumps({"files": files}, indent=1), encoding="utf-8")
+    _sealed(aside / MANIFEST)
+    sync_folder(aside)
+    if place.exists():
+        shutil.rmtree(place)
+    os.replace(aside, place)
+    sync_folder(place.parent)
+
+
+def _sealed(path: Path) -> dict[str, Any]:
+    """A file's size and hash, once it is on the disk."""
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        os.fsync(file.fileno())
+    return {"bytes": path.stat().st_size, "sha256": digest}
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """The checkpoints of a folder, newest first; unfinished ones have other names and are not among them."""
+    if not folder.is_dir():
+        return []
+    return sorted((path for path in folder.iterdir() if NAME.fullmatch(path.name)), reverse=True)
+
+
+def damage(path: Path) -> str | None:
+    """What is wrong with a checkpoint, or None when every file has the size and hash its manifest gives."""
+    try:
+        files: dict[str, dict[str, Any]] = json.loads((path / MANIFEST).read_text(encoding="utf-8"))["files"]
+        for name, sealed in files.items():
+            file = path / name
+            if file.stat().st_size != sealed["bytes"]:
+                return f"{name} has {file.stat().st_size} bytes instead of {sealed['bytes']}"
+            with file.open("rb") as opened:
+                if hashlib.file_digest(opened, "sha256").hexdigest() != sealed["sha256"]:
+                    return f"{name} is not what was written (its hash differs)"
+    except FileNotFoundError as error:
+        return f"{Path(str(error.filename)).name} is missing"
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        return f"{MANIFEST} cannot be read: {error}"
+    return None
+
+
+def newest_whole(folder: Path) -> tuple[Path | None, list[str]]:
+    """The newest checkpoint that is whole, and what was wrong with those passed over."""
+    skipped: list[str] = []
+    for path in checkpoints(folder):
+        wrong = damage(path)
+        if wrong is None:
+            return path, skipped
+        skipped.append(f"{path}: {wrong}")
+    return None, skipped
+
+
+def retire(folder: Path, keep: int | None) -> None:
+    """Delete all but the newest ``keep`` checkpoints, and whatever an interrupted save left."""
+    for path in _leftovers(folder):
+        shutil.rmtree(path, ignore_errors=True)
+    for path in checkpoints(folder)[keep:] if keep else []:
+        doomed = path.with_name(f".{path.name}.deleting")
+        os.replace(path, doomed)
+        shutil.rmtree(doomed, ignore_errors=True)
+
+
+def _leftovers(folder: Path) -> Iterator[Path]:
+    if folder.is_dir():
+        yield from (path for path in folder.iterdir() if path.name.startswith(".step-"))

@@ -1,0 +1,179 @@
+"""What happened in a run, as typed records: one JSON object a line in ``events.jsonl``."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, ClassVar, Self
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """Something that happened at ``step`` optimiser steps. ``at`` is seconds since 1970."""
+
+    kind: ClassVar[str] = ""
+    step: int
+    at: float = field(default_factory=time.time)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Started(Event):
+    """The process began, anew (step 0) or from a checkpoint; steps after it were not kept and happen again."""
+
+    kind: ClassVar[str] = "started"
+    steps: int
+    resumed_from: str | None = None
+    device: str = "cpu"
+    environment: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared(Event):
+    """Rows became tokens; ``summary`` counts their fates."""
+
+    kind: ClassVar[str] = "prepared"
+    name: str
+    documents: int
+    tokens: int
+    targets: int
+    packs: int
+    cached: bool
+    seconds: float
+    summary: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stepped(Event):
+    """One optimiser step. ``loss`` is the mean over its trained tokens, ``gradient_norm`` before clipping."""
+
+    kind: ClassVar[str] = "step"
+    epoch: float
+    loss: float
+    lr: float
+    gradient_norm: float
+    tokens: int
+    targets: int
+    seconds: float
+    waited: float
+    memory: int
+    skipped: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluated(Event):
+    """Loss on evaluation rows."""
+
+    kind: ClassVar[str] = "evaluated"
+    loss: float
+    targets: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answered(Event):
+    """Test rows were answered by generation; the answers lie in ``file``, a sample of them here."""
+
+    kind: ClassVar[str] = "answered"
+    when: str
+    rows: int
+    metrics: dict[str, float]
+    file: str
+    seconds: float
+    sample: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Saved(Event):
+    """A whole checkpoint, or the result, is on disk."""
+
+    kind: ClassVar[str] = "saved"
+    path: str
+    bytes: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Warned(Event):
+    """Something that the user should know and that did not stop the run."""
+
+    kind: ClassVar[str] = "warned"
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished(Event):
+    """The run is complete; ``reason`` is ``steps`` or ``early stopping``."""
+
+    kind: ClassVar[str] = "finished"
+    reason: str
+    seconds: float
+    result: str
+
+
+KINDS: dict[str, type[Event]] = {
+    one.kind: one for one in (Started, Prepared, Stepped, Evaluated, Answered, Saved, Warned, Finished)
+}
+
+
+class EventLog:
+    """Appends events to a file; a line is whole or torn at the very end, where the next run cuts it off."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("ab+")
+        _cut_torn_line(self._file)
+
+    def write(self, event: Event) -> None:
+        """Append one event."""
+        line = json.dumps({"event": event.kind, **asdict(event)}, ensure_ascii=False, default=str)
+        self._file.write(line.encode() + b"\n")
+        self._file.flush()
+
+    def sync(self) -> None:
+        """Wait until everything written is on the disk."""
+        os.fsync(self._file.fileno())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+
+def _cut_torn_line(file: Any) -> None:
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    data = file.read()
+    whole = data.rfind(b"\n") + 1
+    if whole != size:
+        file.truncate(whole)
+    file.seek(0, os.SEEK_END)
+
+
+def read_events(path: Path) -> Iterator[Event]:
+    """All events of a file in their order; a torn last line is passed over."""
+    with path.open("rb") as file:
+        for line in file:
+            if not line.endswith(b"\n"):
+                return
+            record = json.loads(line)
+            kind = KINDS[record.pop("event")]
+            yield kind(**record)
+
+
+def effective(events: Iterator[Event] | list[Event]) -> list[Event]:
+    """The history that counts: what a resumed process did again replaces what was done after its checkpoint."""
+    kept: list[Event] = []
+    for event in events:
+        if isinstance(event, Started):
+            kept = [earlier for earlier in kept if earlier.step <= event.step or isinstance(earlier, Started)]
+            if event.step == 0:
+                kept = [earlier for earlier in kept if isinstance(earlier, Started)]
+        kept.append(event)
+    return kept

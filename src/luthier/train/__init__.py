@@ -1,0 +1,1 @@
+"""Carrying a plan out: the loop, its engine, its checkpoints, its events."""

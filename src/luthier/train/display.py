@@ -1,0 +1,156 @@
+"""What a person sees while a run goes on: a bar on a terminal, a line now and then elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+from rich.table import Table
+
+from luthier.plan.page import span
+from luthier.plan.plan import Plan
+from luthier.record.events import Answered, Evaluated, Prepared, Saved, Stepped
+
+QUIET = 5.0
+"""Seconds between lines where there is no terminal."""
+
+
+@dataclass(slots=True)
+class Display:
+    """Tells what happens; every number comes from an event or the plan."""
+
+    console: Console
+    live: bool = True
+    _progress: Progress | None = None
+    _task: TaskID | None = None
+    _steps: int = 0
+    _begun: float = 0.0
+    _first: int = 0
+    _spoke: float = field(default=0.0)
+
+    def say(self, text: str) -> None:
+        """One line."""
+        self.console.print(text, highlight=False, soft_wrap=True)
+
+    def stage(self, text: str) -> None:
+        """What is being done now."""
+        self.say(f"[bold]{escape(text)}[/bold]")
+
+    def warn(self, text: str) -> None:
+        """Something the user should know."""
+        self.say(f"[yellow]![/yellow] {escape(text)}")
+
+    @contextmanager
+    def counting(self, text: str) -> Iterator[Callable[[int], None]]:
+        """A count of things whose number is not known before."""
+        spoke = time.monotonic()
+
+        def told(count: int) -> None:
+            nonlocal spoke
+            if time.monotonic() - spoke > QUIET:
+                spoke = time.monotonic()
+                self.say(f"  {escape(text)}: {count:,}")
+
+        self.stage(text)
+        yield told
+
+    def prepared(self, event: Prepared) -> None:
+        """Rows became tokens."""
+        fates = ", ".join(f"{count:,} {fate}" for fate, count in event.summary.get("fates", {}).items())
+        source = "from the cache" if event.cached else f"in {event.seconds:.1f} s"
+        self.say(
+            f"  {event.documents:,} documents, {event.tokens:,} tokens ({event.targets:,} trained)"
+            f" in {event.packs:,} packs {source} [dim]({escape(fates)})[/dim]"
+        )
+
+    def plan(self, plan: Plan) -> None:
+        """What will happen."""
+        total, trainable = plan.parameters["total"], plan.parameters["trainable"]
+        memory = sum(plan.memory.values()) / 2**20
+        origin = (
+            "at the speed measured here before"
+            if plan.speed_is_measured
+            else "a first guess; nothing has been measured here yet"
+        )
+        self.say(
+            f"  {total / 1e6:.2f} M parameters, {trainable / 1e6:.2f} M trained; {plan.steps:,} steps,"
+            f" {plan.steps_per_epoch:,} an epoch, on {plan.device} in {plan.compute}\n"
+            f"  about {memory:,.0f} MB and {span(plan.seconds)} ({origin})"
+        )
+        for warning in plan.warnings:
+            self.warn(warning)
+
+    def begin(self, first: int, steps: int) -> None:
+        """The loop starts at a step."""
+        self._steps, self._first, self._begun = steps, first, time.monotonic()
+        if self.live and self.console.is_terminal:
+            self._progress = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[figures]}"),
+                console=self.console,
+            )
+            self._task = self._progress.add_task("training", total=steps, completed=first, figures="")
+            self._progress.start()
+
+    def stepped(self, event: Stepped) -> None:
+        """A step is done."""
+        figures = (
+            f"loss {event.loss:.4f}  lr {event.lr:.2e}  {event.tokens / max(event.seconds, 1e-9):,.0f} tokens/s"
+            f"  {span(self.remaining(event.step))} left"
+        )
+        if self._progress is not None and self._task is not None:
+            self._progress.update(self._task, completed=event.step, figures=figures)
+        elif time.monotonic() - self._spoke > QUIET or event.step == self._steps:
+            self._spoke = time.monotonic()
+            self.say(f"  step {event.step:,}/{self._steps:,}  epoch {event.epoch:.2f}  {figures}")
+
+    def remaining(self, step: int) -> float:
+        """Seconds left, at the pace of this process so far, evaluations and saves included."""
+        return (time.monotonic() - self._begun) / max(1, step - self._first) * (self._steps - step)
+
+    def evaluated(self, event: Evaluated) -> None:
+        """An evaluation is done."""
+        figures = f"loss {event.loss:.4f} over {event.targets:,} tokens ({event.seconds:.1f} s)"
+        self.say(f"  [cyan]evaluation[/cyan] at step {event.step:,}: {figures}")
+
+    def saved(self, event: Saved) -> None:
+        """A checkpoint or the result is on disk."""
+        if not (self.live and self.console.is_terminal):
+            self.say(f"  [dim]saved {escape(event.path)} ({event.bytes / 2**20:.1f} MB, {event.seconds:.1f} s)[/dim]")
+
+    def answered(self, event: Answered) -> None:
+        """Questions were answered."""
+        figures = ", ".join(f"{name} {value:.1%}" for name, value in event.metrics.items())
+        self.say(f"  [cyan]answers {event.when} training[/cyan]: {figures} of {event.rows} ({event.seconds:.1f} s)")
+
+    def end(self) -> None:
+        """The loop is over, however it ended."""
+        if self._progress is not None:
+            self._progress.stop()
+            self._progress = None
+
+    def before_and_after(self, before: Answered | None, after: Answered) -> None:
+        """The table of answers."""
+        table = Table(title="Held-out questions", show_lines=True)
+        for column in ("question", "reference", "before", "after"):
+            table.add_column(column, overflow="fold")
+        earlier = {row["origin"]: row["answer"] for row in before.sample} if before else {}
+        for row in after.sample:
+            right = row["answer"].strip() == row["reference"].strip()
+            table.add_row(
+                escape(row["question"]),
+                escape(row["reference"]),
+                escape(earlier.get(row["origin"], "-")[:120]),
+                f"[{'green' if right else 'red'}]{escape(row['answer'])}[/]",
+            )
+        self.console.print(table)
+        for name, value in after.metrics.items():
+            was = f"{before.metrics.get(name, 0):.1%}" if before else "-"
+            self.say(f"  [bold]{name}: {was} before, {value:.1%} after[/bold] (of {after.rows})")

@@ -1,0 +1,1 @@
+"""One file an engine: how a model is wrapped, stepped and saved on one device or many."""

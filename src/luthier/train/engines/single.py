@@ -1,0 +1,73 @@
+"""One process, one device."""
+
+from __future__ import annotations
+
+import resource
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+
+from luthier.environment import threads
+from luthier.errors import RunError
+from luthier.recipe import Recipe
+
+COMPUTE = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class SingleDevice:
+    """The engine of one GPU, or of the CPU."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        wanted = recipe.runtime.device
+        if wanted == "cuda" and not torch.cuda.is_available():
+            raise RunError(
+                "there is no CUDA device here", place="runtime.device", remedy="set runtime.device to auto or cpu"
+            )
+        self.device = torch.device("cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu")
+        self.compute = compute_type(recipe.precision.compute, self.device)
+        torch.set_num_threads(recipe.runtime.threads or threads())
+        if recipe.precision.tf32 is not None:
+            torch.set_float32_matmul_precision("high" if recipe.precision.tf32 else "highest")
+        if recipe.runtime.deterministic:
+            torch.use_deterministic_algorithms(True)
+
+    def wrap(self, model: torch.nn.Module) -> torch.nn.Module:
+        """The model on the device."""
+        return model.to(self.device)
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """Autocast in the compute type; nothing in fp32."""
+        if self.compute is torch.float32:
+            return nullcontext()
+        return torch.autocast(self.device.type, dtype=self.compute)
+
+    def backward(self, loss: torch.Tensor) -> None:
+        """Add a loss's gradients."""
+        torch.autograd.backward(loss)
+
+    def clip(self, model: torch.nn.Module, largest: float | None) -> float:
+        """The global gradient norm, before it is held to ``largest``."""
+        parameters = [parameter for parameter in model.parameters() if parameter.grad is not None]
+        norm = torch.nn.utils.clip_grad_norm_(parameters, float("inf") if largest is None else largest)
+        return float(norm)
+
+    def memory(self) -> int:
+        """Peak bytes: of the device's allocator, or of the process on a CPU."""
+        if self.device.type == "cuda":
+            return torch.cuda.max_memory_allocated(self.device)
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def compute_type(wanted: str, device: torch.device) -> torch.dtype:
+    """The type matrix products run in: what is asked for, where the device can do it at speed.
+
+    auto is bf16 where the processor has instructions for it, else fp32; fp16 on a CPU, where it is a hundred times
+    slower than fp32, becomes what auto is.
+    """
+    if device.type == "cuda":
+        bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        bf16 = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    if wanted == "auto" or (wanted == "fp16" and device.type == "cpu"):
+        return torch.bfloat16 if bf16 else torch.float32
+    return COMPUTE[wanted]

@@ -1,0 +1,56 @@
+"""The run's result on disk: whole or not there, like its checkpoints."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from typing import Any
+
+from safetensors import SafetensorError
+
+from luthier.errors import RunError
+from luthier.evaluate.generate import stop_ids
+from luthier.model.save import save_model
+from luthier.recipe import Recipe
+from luthier.record.events import Saved
+from luthier.record.folder import RunFolder, sync_folder
+from luthier.train.prepare import Inputs
+
+
+def save_result(model: Any, recipe: Recipe, inputs: Inputs, folder: RunFolder, step: int) -> Saved:
+    """Write the model, its tokenizer and its chat template to ``folder.model``.
+
+    Raises:
+        RunError: the disk is full or failing; the checkpoints are untouched.
+    """
+    begun = time.monotonic()
+    aside = folder.root / ".model.writing"
+    shutil.rmtree(aside, ignore_errors=True)
+    try:
+        save_model(
+            model,
+            aside,
+            tokenizer=inputs.tokenizer,
+            chat_template=inputs.template.source if inputs.template else inputs.encoder.chat_template,
+            stops=stop_ids(inputs.template, inputs.encoder),
+            base=recipe.model.path,
+            dtype=recipe.output.dtype,
+            shard_size=recipe.output.shard_size,
+        )
+        for path in aside.iterdir():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+        sync_folder(aside)
+        shutil.rmtree(folder.model, ignore_errors=True)
+        os.replace(aside, folder.model)
+        sync_folder(folder.root)
+    except (OSError, SafetensorError) as error:
+        shutil.rmtree(aside, ignore_errors=True)
+        raise RunError(
+            f"the result could not be written: {error}",
+            place=str(folder.model),
+            remedy="free disk space and give the same command again; it goes on from the last checkpoint",
+        ) from error
+    size = sum(path.stat().st_size for path in folder.model.iterdir())
+    return Saved(step=step, path=str(folder.model), bytes=size, seconds=time.monotonic() - begun)

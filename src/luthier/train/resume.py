@@ -1,0 +1,98 @@
+"""Whether a run starts anew, goes on, or must not: decided from its folder before anything is loaded."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from luthier.errors import CheckpointError, Fault, RunError
+from luthier.recipe import Recipe
+from luthier.record.checkpoints import damage, newest_whole
+from luthier.record.folder import RunFolder
+
+FREE = ("output", "track", "checkpoint", "evaluate", "runtime", "data.cache", "data.workers", "data.test")
+"""Settings that may differ when a run goes on: they do not change what is learned, or only how fast."""
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Where a run begins: a checkpoint or None, what was passed over, whether it is finished already."""
+
+    checkpoint: Path | None = None
+    skipped: list[str] = field(default_factory=list)
+    finished: bool = False
+
+
+def decide(recipe: Recipe, folder: RunFolder) -> Start:
+    """Where this recipe starts in this folder.
+
+    ``checkpoint.resume: never`` moves what is there aside; nothing is deleted.
+
+    Raises:
+        RunError: the folder holds a run of another recipe.
+        CheckpointError: the checkpoint that the recipe names is not whole.
+    """
+    wanted = recipe.checkpoint.resume
+    if wanted == "never":
+        if folder.events.exists():
+            _move_aside(folder)
+        return Start()
+    if wanted != "auto":
+        wrong = damage(Path(wanted))
+        if wrong:
+            raise CheckpointError(wrong, place=wanted, remedy="name a whole checkpoint, or set checkpoint.resume: auto")
+        return Start(Path(wanted))
+    if not folder.recipe.exists():
+        return Start()
+    before = yaml.safe_load(folder.recipe.read_text(encoding="utf-8"))
+    changed = differences(before, recipe.tree())
+    if changed:
+        raise RunError(
+            *(Fault(f"holds a run with another {change}", str(folder.root)) for change in changed[:-1]),
+            Fault(
+                f"holds a run with another {changed[-1]}",
+                str(folder.root),
+                "set output.dir to another folder, or checkpoint.resume=never to move the old run aside",
+            ),
+        )
+    newest, skipped = newest_whole(folder.checkpoints)
+    return Start(newest, skipped, is_finished(folder))
+
+
+def is_finished(folder: RunFolder) -> bool:
+    """Whether the folder's run came to its end."""
+    if not folder.events.exists() or not folder.model.is_dir():
+        return False
+    last = folder.events.read_bytes().rstrip(b"\n").rpartition(b"\n")[2]
+    try:
+        return bool(json.loads(last).get("event") == "finished")
+    except ValueError:
+        return False
+
+
+def differences(before: Any, now: Any, prefix: str = "") -> list[str]:
+    """The settings that differ and are not free to, as ``key (was a, now b)``."""
+    if prefix in FREE:
+        return []
+    if isinstance(before, dict) and isinstance(now, dict):
+        keys = [*before, *(key for key in now if key not in before)]
+        return [
+            change
+            for key in keys
+            for change in differences(before.get(key), now.get(key), f"{prefix}.{key}" if prefix else key)
+        ]
+    return [] if before == now else [f"{prefix} (was {before!r}, now {now!r})"]
+
+
+def _move_aside(folder: RunFolder) -> None:
+    aside = folder.root / time.strftime("before-%Y%m%d-%H%M%S")
+    aside.mkdir()
+    for path in list(folder.root.iterdir()):
+        if path.name != ".lock" and not path.name.startswith("before-"):
+            os.replace(path, aside / path.name)

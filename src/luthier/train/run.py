@@ -1,0 +1,50 @@
+"""A reading -> a finished run folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import yaml
+
+from luthier.dialects.reading import Reading
+from luthier.errors import RunError
+from luthier.plan.support import unsupported
+from luthier.record.events import EventLog
+from luthier.record.folder import RunFolder, write_json, write_whole
+from luthier.train.display import Display
+from luthier.train.interrupt import interruptions
+from luthier.train.prepare import Inputs, prepare_inputs
+from luthier.train.resume import decide
+
+
+def run(reading: Reading, display: Display) -> RunFolder:
+    """Carry a recipe out, from where its folder left off.
+
+    Raises:
+        LuthierError: the recipe, the inputs or the run are at fault; whatever was done stays.
+        Interrupted: a signal asked the run to stop; it stopped at a whole checkpoint.
+    """
+    recipe = reading.recipe
+    refused = [*reading.refusals(), *unsupported(recipe)]
+    if refused:
+        raise RunError(*refused)
+    folder = RunFolder(Path(recipe.output.dir))
+    with folder.claimed():
+        start = decide(recipe, folder)
+        if start.finished:
+            display.stage(f"{folder.root} is finished already (checkpoint.resume=never runs it again)")
+            return folder
+        inputs = prepare_inputs(recipe, display)
+        display.plan(inputs.plan)
+        _write_down(reading, inputs, folder)
+        from luthier.train.session import Session
+
+        with EventLog(folder.events) as log, interruptions() as asked:
+            Session(recipe, folder, inputs, display, log, asked).carry_out(start)
+    return folder
+
+
+def _write_down(reading: Reading, inputs: Inputs, folder: RunFolder) -> None:
+    write_json(folder.accounts, {**reading.tree(), "source": reading.source})
+    write_json(folder.plan, inputs.plan.tree())
+    write_whole(folder.recipe, yaml.safe_dump(reading.recipe.tree(), sort_keys=False, allow_unicode=True))
