@@ -233,3 +233,17 @@ def test_evaluate_measures_a_run_on_other_rows(
     nothing = luthier("evaluate", tmp_path / "nowhere", "--data", world.questions)
     assert nothing.returncode == 2
     assert "neither a finished run nor a model directory" in nothing.stderr
+
+
+def test_the_result_is_saved_in_the_base_models_type_unless_the_recipe_says_otherwise(
+    world: World, write_recipe: Write, luthier: Call, tmp_path: Path
+) -> None:
+    base = tmp_path / "base"
+    AutoModelForCausalLM.from_pretrained(world.model).to(torch.bfloat16).save_pretrained(base)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (base / name).write_bytes((world.model / name).read_bytes())
+    out = train(world, write_recipe, luthier, tmp_path, model={"path": str(base)}, batch={"steps": 2})
+    assert AutoModelForCausalLM.from_pretrained(out / "model").dtype is torch.bfloat16
+    exact = luthier("train", tmp_path / "recipe.yaml", "output.dtype=fp32", f"output.dir={tmp_path / 'exact'}")
+    assert exact.returncode == 0, exact.stderr
+    assert AutoModelForCausalLM.from_pretrained(tmp_path / "exact" / "model").dtype is torch.float32

@@ -9,6 +9,7 @@ import typer
 from luthier.cli import evaluate, generate, plan, read, report, show, train
 from luthier.environment import yield_idle_threads
 from luthier.errors import LuthierError
+from luthier.terminal import visible
 
 app = typer.Typer(
     help="Fine-tunes language models from the recipe you already have.",
@@ -36,7 +37,7 @@ def main() -> None:
         app()
     except LuthierError as error:
         for fault in error.faults:
-            sys.stderr.write(f"luthier: {fault}\n")
+            sys.stderr.write("luthier: " + "\n".join(visible(line) for line in str(fault).split("\n")) + "\n")
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)

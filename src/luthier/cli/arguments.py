@@ -17,8 +17,10 @@ Json = Annotated[bool, typer.Option("--json", help="Print it for programs.")]
 
 
 def print_json(value: Any) -> None:
-    """Plain values as JSON on standard output."""
-    sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2, default=str) + "\n")
+    """Plain values as JSON on standard output; what a terminal might obey is written as an escape."""
+    text = json.dumps(value, ensure_ascii=False, indent=2, default=str)
+    safe = (one if one == "\n" or one.isprintable() else json.dumps(one)[1:-1] for one in text)
+    sys.stdout.write("".join(safe) + "\n")
 
 
 def shorten(value: Any, width: int = 60) -> str:

@@ -44,6 +44,7 @@ def keep(path: Path, make: Callable[[Path], None]) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         aside = Path(tempfile.mkdtemp(prefix=f".{path.name[:12]}-", dir=path.parent))
+        aside.chmod(0o755)
         try:
             make(aside)
             os.replace(aside, path)

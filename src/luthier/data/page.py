@@ -6,6 +6,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from luthier.data.trace import Trace
+from luthier.terminal import visible
 
 TRAINED, READ = "black on green", "white on grey23"
 
@@ -23,18 +24,10 @@ def describe(trace: Trace) -> RenderableType:
         tokens.append(f"{int(trace.tokens.ids[index])}:", style="dim")
         tokens.append(visible(piece), style=TRAINED if trained else READ)
         tokens.append(" ")
-    lengths = ", ".join(str(len(kept)) for kept in trace.kept) or "nothing"
+    lengths = ", ".join(str(len(kept)) for kept in trace.kept)
+    goes_on = f"{lengths} tokens go on" if lengths else "nothing goes on"
     legend = Text("legend    ")
     legend.append("learned", style=TRAINED)
     legend.append(" ")
     legend.append("read only", style=READ)
-    return Group(*lines, text, tokens, Text(f"fate      {trace.fate.value}: {lengths} tokens go on"), legend)
-
-
-def visible(text: str) -> str:
-    """Text with control characters shown, so that data cannot steer the terminal.
-
-    >>> visible("a\\n\\x1b[31m")
-    'a↵\\\\x1b[31m'
-    """
-    return "".join("↵" if c == "\n" else c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return Group(*lines, text, tokens, Text(f"fate      {trace.fate.value}: {goes_on}"), legend)

@@ -173,12 +173,20 @@ def prepare(
 
 
 def _nothing_left(sources: Sequence[Source], work: Preparation, recipe: Recipe) -> DataError:
-    fates = ", ".join(f"{count} {fate.value}" for fate, count in work.counts.items()) or "no rows"
-    remedy = "raise data.max_length" if work.counts.get(Fate.DROPPED) else "name the roles to learn in data.train_on"
+    counts = {fate.value: count for fate, count in work.counts.items()}
+    if work.set_aside:
+        counts["set aside"] = len(work.set_aside)
+    fates = ", ".join(f"{count} {fate}" for fate, count in counts.items()) or "no rows"
+    if Fate.DROPPED in work.counts:
+        remedy = "raise data.max_length"
+    elif work.counts:
+        remedy = "name the roles to learn in data.train_on, or raise data.max_length if answers are cut off"
+    else:
+        remedy = f"the first one: {work.set_aside[0]}" if work.set_aside else "the files are empty"
     return DataError(
         f"no trained token is left ({fates}; data.max_length {recipe.data.max_length})",
         place=", ".join(source.path for source in sources),
-        remedy=remedy if work.counts else "the files are empty",
+        remedy=remedy,
     )
 
 

@@ -87,7 +87,7 @@ def _jsonl(path: Path) -> Iterator[Row]:
                 continue
             origin = f"{path}:{number}"
             try:
-                value = json.loads(line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line)
+                value = json.loads(line)
             except (json.JSONDecodeError, UnicodeDecodeError) as error:
                 raise DataError(f"is not JSON: {error}", place=origin, remedy="write one object a line") from error
             yield _object(value, origin)

@@ -126,7 +126,7 @@ class ChatTemplate:
         return flags
 
     def _cut(self, example: Example, trained: Sequence[bool], *, generate: bool) -> list[Span]:
-        """The rendering, cut around every answer and every other trained turn."""
+        """The rendering, cut around every trained turn."""
         literals = Literals.of(example, self._control)
         hidden = literals.hide(example)
         full = self._text(hidden, len(hidden.messages), generate=generate)
@@ -138,12 +138,11 @@ class ChatTemplate:
             )
         spans: list[Span] = []
         done = 0
-        for index, message in enumerate(hidden.messages):
-            if message.role != "assistant" and not trained[index]:
-                continue
-            start, stop = self._turn(hidden, index, full)
-            spans += [Span(full[done:start], trained=False), Span(full[start:stop], trained=trained[index])]
-            done = stop
+        for index in range(len(hidden.messages)):
+            if trained[index]:
+                start, stop = self._turn(hidden, index, full)
+                spans += [Span(full[done:start], trained=False), Span(full[start:stop], trained=True)]
+                done = stop
         spans.append(Span(full[done:], trained=False))
         return [Span(text, span.trained, literal) for span in spans for text, literal in literals.pieces(span.text)]
 
@@ -172,12 +171,19 @@ class ChatTemplate:
             raise _unstable(example, index)
         start = len(before)
         body = full[start : len(through)]
-        content = message.content.strip()
-        after = body.find(content) + len(content) if content in body else 0
-        ends = [token.end() for token in self._control.finditer(body, after)]
-        if not ends:
-            return start, len(through)
-        return start, start + (ends[-1] if message.tool_calls else ends[0])
+        if message.tool_calls:
+            ends = [token.end() for token in self._control.finditer(body)][-1:]
+        else:
+            ends = [token.end() for token in self._control.finditer(body, self._head(example, index, start, body))][:1]
+        return start, start + (ends[0] if ends else len(body))
+
+    def _head(self, example: Example, index: int, start: int, body: str) -> int:
+        """How much of a turn's own text comes before its content; templates may write control tokens there."""
+        content = example.messages[index].content.strip()
+        if content and body.startswith(content):
+            return 0
+        head = self._before(example, index)[start:]
+        return len(head) if body.startswith(head) else 0
 
     def _before(self, example: Example, index: int) -> str:
         """The rendering up to the turn's content, which may well read like the words of its own header."""
@@ -194,5 +200,5 @@ def _unstable(example: Example, index: int) -> TemplateError:
     return TemplateError(
         f"rendering turn {index + 1} changes the text before it, so the mask would be a guess",
         place=example.origin,
-        remedy="use a template whose rendering only grows with the conversation",
+        remedy="use a template whose rendering only grows with the conversation, or set data.last_turn_only",
     )

@@ -55,9 +55,11 @@ def build_model(
     model.config.use_cache = False
     _free(model, recipe)
     if recipe.runtime.gradient_checkpointing:
-        model.gradient_checkpointing_enable(
-            gradient_checkpointing_kwargs={"use_reentrant": recipe.runtime.checkpoint_reentrant}
-        )
+        options = {"use_reentrant": recipe.runtime.checkpoint_reentrant}
+        if hasattr(model, "activation_checkpointing_enable"):  # the name since transformers 5.23
+            model.activation_checkpointing_enable(options)
+        else:
+            model.gradient_checkpointing_enable(gradient_checkpointing_kwargs=options)
         model.enable_input_require_grads()
     return model
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import torch
 from peft import PeftModel
 from transformers import PreTrainedModel
 
-from luthier.errors import ModelError
 from luthier.model.load import DTYPES, open_model
-from luthier.model.tokenizer import write_tokenizer
+from luthier.model.tokenizer import local_directory, write_tokenizer
 
 
 def save_model(
@@ -29,6 +29,7 @@ def save_model(
     Args:
         stops: ids that end an answer, for ``generation_config.json``.
         base: the base model that an adapter is recorded to belong to.
+        dtype: fp32, bf16 or fp16 to bring a full model to that type first; auto leaves it as it is.
     """
     inner = model.get_base_model() if isinstance(model, PeftModel) else model
     inner.config.use_cache = True
@@ -42,9 +43,9 @@ def save_model(
                 )
             model.save_pretrained(str(directory), safe_serialization=True)
         else:
-            wanted = DTYPES.get(dtype)
-            state = {name: tensor.to(wanted) for name, tensor in model.state_dict().items()} if wanted else None
-            model.save_pretrained(str(directory), max_shard_size=shard_size, state_dict=state)
+            if dtype in DTYPES:
+                model.to(DTYPES[dtype])
+            model.save_pretrained(str(directory), max_shard_size=shard_size)
     finally:
         inner.config.use_cache = False
     write_tokenizer(tokenizer, directory, chat_template)
@@ -58,12 +59,8 @@ def load_result(directory: Path, attention: str = "sdpa") -> PreTrainedModel | P
     """
     if not (directory / "adapter_config.json").exists():
         return open_model(directory, attention, "auto").eval()
-    import json
-
     config = json.loads((directory / "adapter_config.json").read_text(encoding="utf-8"))
-    base = Path(str(config.get("base_model_name_or_path")))
-    if not base.is_dir():
-        raise ModelError(f"the adapter's base model is not at {base}", place=str(directory), remedy="put it back there")
+    base = local_directory(str(config.get("base_model_name_or_path")), config.get("revision"))
     model = open_model(base, attention, "auto")
     with torch.no_grad():
         return PeftModel.from_pretrained(model, str(directory)).eval()

@@ -39,7 +39,11 @@ class Shape:
     @property
     def embedding_count(self) -> int:
         """Parameters of the input embedding, which costs no matrix product."""
-        return sum(_product(d) for name, (d, _) in self.parameters.items() if "embed_tokens" in name or "wte" in name)
+        return sum(
+            _product(d)
+            for name, (d, _) in self.parameters.items()
+            if any(part in name for part in ("embed_tokens", "embed_in", "wte"))
+        )
 
     def linear(self) -> dict[str, tuple[int, int]]:
         """The weights of linear layers but the output layer: name of the layer -> (out, in)."""
@@ -164,9 +168,21 @@ def llama_parameters(config: dict[str, Any]) -> Parameters:
     return {name: (dimensions, 4) for name, dimensions in shapes.items()}
 
 
+def _weight_files(directory: Path) -> list[Path]:
+    """The files that transformers would load: those of the index, else model*.safetensors, else all there are."""
+    index = directory / "model.safetensors.index.json"
+    if index.exists():
+        try:
+            names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+        except (ValueError, KeyError, AttributeError) as error:
+            raise ModelError(f"its index is damaged: {error}", place=str(index), remedy="download it again") from error
+        return [directory / Path(name).name for name in names]
+    return sorted(directory.glob("model*.safetensors")) or sorted(directory.glob("*.safetensors"))
+
+
 def _headers(directory: Path) -> Parameters:
     found: Parameters = {}
-    for path in sorted(directory.glob("*.safetensors")):
+    for path in _weight_files(directory):
         with path.open("rb") as file:
             start = file.read(8)
             size = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
@@ -177,6 +193,6 @@ def _headers(directory: Path) -> Parameters:
             except ValueError as error:
                 raise ModelError("its header is damaged", place=str(path), remedy="download it again") from error
         for name, tensor in header.items():
-            if name != "__metadata__":
-                found[name] = (tuple(tensor["shape"]), BYTES.get(tensor["dtype"], 4))
+            if name != "__metadata__" and tensor["dtype"] in BYTES:
+                found[name] = (tuple(tensor["shape"]), BYTES[tensor["dtype"]])
     return found

@@ -77,26 +77,22 @@ def local_directory(path: str, revision: str | None) -> Path:
     return Path(found)
 
 
-def with_tokenizer_json(directory: Path, into: Path) -> Path:
-    """A directory whose tokenizer has a ``tokenizer.json``; older kinds are converted by transformers into ``into``.
+def convert_tokenizer(directory: Path, into: Path) -> None:
+    """Write a tokenizer of an older kind, without ``tokenizer.json``, anew in today's layout.
 
     Raises:
         ModelError: transformers cannot read the tokenizer.
     """
-    if (directory / "tokenizer.json").exists():
-        return directory
-    if not (into / "tokenizer.json").exists():
-        from transformers import AutoTokenizer
+    from transformers import AutoTokenizer
 
-        try:
-            AutoTokenizer.from_pretrained(str(directory), trust_remote_code=False).save_pretrained(str(into))
-        except Exception as error:
-            raise ModelError(
-                f"its tokenizer cannot be read: {error}",
-                place=str(directory),
-                remedy="set tokenizer.path to another directory",
-            ) from error
-    return into
+    try:
+        AutoTokenizer.from_pretrained(str(directory), trust_remote_code=False).save_pretrained(str(into))
+    except Exception as error:
+        raise ModelError(
+            f"its tokenizer cannot be read: {error}",
+            place=str(directory),
+            remedy="set tokenizer.path to another directory",
+        ) from error
 
 
 def write_tokenizer(source: Path, target: Path, chat_template: str | None) -> None:

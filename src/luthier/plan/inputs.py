@@ -9,7 +9,7 @@ from luthier.data.cache import content_key, entry, keep
 from luthier.data.pipeline import texts
 from luthier.data.source import files_of
 from luthier.errors import ModelError
-from luthier.model.tokenizer import local_directory, train_tokenizer, with_tokenizer_json
+from luthier.model.tokenizer import convert_tokenizer, local_directory, train_tokenizer
 from luthier.recipe import Recipe
 
 Told = Callable[[str], None]
@@ -47,7 +47,10 @@ def tokenizer_directory(recipe: Recipe, told: Told = lambda _: None) -> Path:
     if (directory / "tokenizer.json").exists():
         return directory
     own = [path for path in sorted(directory.glob("*token*")) if path.is_file()]
-    return with_tokenizer_json(directory, entry(recipe.data.cache, "tokenizers", content_key(own, [], {})))
+    place = entry(recipe.data.cache, "tokenizers", content_key(own, [], {}))
+    if not place.is_dir():
+        keep(place, lambda aside: convert_tokenizer(directory, aside))
+    return place
 
 
 def trained_tokenizer(recipe: Recipe) -> Path | None:

@@ -8,10 +8,13 @@ from luthier.errors import Fault, nearest
 from luthier.recipe import Recipe
 from luthier.registry import known, names
 
+Row = tuple[bool, str, str, str]
+"""(whether the recipe asks for it, dotted key, reason, remedy)"""
+
 
 def unsupported(recipe: Recipe) -> list[Fault]:
     """Every setting that this version would not honour."""
-    return [*_names(recipe), *_values(recipe)]
+    return [*_names(recipe), *(Fault(reason, key, remedy) for missing, key, reason, remedy in rows(recipe) if missing)]
 
 
 def _names(recipe: Recipe) -> Iterator[Fault]:
@@ -36,10 +39,11 @@ def _names(recipe: Recipe) -> Iterator[Fault]:
             )
 
 
-def _values(recipe: Recipe) -> Iterator[Fault]:
+def rows(recipe: Recipe) -> tuple[Row, ...]:
+    """Every value that is not there yet, whether the recipe asks for it or not."""
     batch, data, method, adapter = recipe.batch, recipe.data, recipe.method, recipe.adapter
     later = "leave it at its default"
-    rows = (
+    return (
         (
             adapter.kind not in ("none", "lora"),
             "adapter.kind",
@@ -139,4 +143,3 @@ def _values(recipe: Recipe) -> Iterator[Fault]:
             "save a tokenizer with them and set tokenizer.path",
         ),
     )
-    yield from (Fault(reason, key, remedy) for missing, key, reason, remedy in rows if missing)

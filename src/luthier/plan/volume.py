@@ -80,11 +80,11 @@ def estimate(recipe: Recipe, tokenizer: Path | None, encoder: Encoder | None) ->
     if share == 1:
         train, away = split_holdout(len(lengths), held, recipe.seed)
         found = len(away) if evaluation is None else evaluation
-        return _volume(recipe, lengths[train], targets[train], True, 1.0, min(found, recipe.evaluate.rows or found))
+        return _volume(recipe, lengths[train], targets[train], True, 1.0, found)
     total = len(lengths) / share
     found = round(total * held if held < 1 else held) if evaluation is None else evaluation
     share /= 1 - (held if held < 1 else min(0.99, held / total))
-    return _volume(recipe, lengths, targets, False, share, min(found, recipe.evaluate.rows or found))
+    return _volume(recipe, lengths, targets, False, share, found)
 
 
 def _documents(recipe: Recipe, sources: Sequence[Source], tokenizer: Path, encoder: Encoder) -> int:
@@ -153,6 +153,6 @@ def _volume(recipe: Recipe, lengths: Ints, targets: Ints, exact: bool, share: fl
         squared=float((lengths.astype(np.float64) ** 2).sum()) / share,
         packs=round(packs),
         steps_per_epoch=feed.steps_per_epoch() if share == 1 else max(1, -(-round(packs) // per_step)),
-        evaluation_documents=evaluation,
+        evaluation_documents=min(evaluation, recipe.evaluate.rows or evaluation),
         longest=int(lengths.max()),
     )

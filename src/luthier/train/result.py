@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import time
+from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
@@ -35,7 +37,7 @@ def save_result(model: Any, recipe: Recipe, inputs: Inputs, folder: RunFolder, s
             chat_template=inputs.template.source if inputs.template else inputs.encoder.chat_template,
             stops=stop_ids(inputs.template, inputs.encoder),
             base=recipe.model.path,
-            dtype=recipe.output.dtype,
+            dtype=_dtype(recipe, inputs.model),
             shard_size=recipe.output.shard_size,
         )
         for path in aside.iterdir():
@@ -54,3 +56,12 @@ def save_result(model: Any, recipe: Recipe, inputs: Inputs, folder: RunFolder, s
         ) from error
     size = sum(path.stat().st_size for path in folder.model.iterdir())
     return Saved(step=step, path=str(folder.model), bytes=size, seconds=time.monotonic() - begun)
+
+
+def _dtype(recipe: Recipe, base: Path | None) -> str:
+    """The type to save in: the recipe's, else the base model's own as its config names it."""
+    if recipe.output.dtype != "auto" or base is None:
+        return recipe.output.dtype
+    config = json.loads((base / "config.json").read_text(encoding="utf-8"))
+    named = str(config.get("dtype") or config.get("torch_dtype"))
+    return {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}.get(named, "auto")

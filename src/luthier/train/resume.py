@@ -9,8 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from luthier.dialects.document import load_yaml
 from luthier.errors import CheckpointError, Fault, RunError
 from luthier.recipe import Recipe
 from luthier.record.checkpoints import damage, newest_whole
@@ -50,7 +49,7 @@ def decide(recipe: Recipe, folder: RunFolder) -> Start:
         return Start(Path(wanted))
     if not folder.recipe.exists():
         return Start()
-    before = yaml.safe_load(folder.recipe.read_text(encoding="utf-8"))
+    before = load_yaml(folder.recipe.read_text(encoding="utf-8"), str(folder.recipe)).value
     changed = differences(before, recipe.tree())
     if changed:
         raise RunError(

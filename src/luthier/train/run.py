@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import yaml
-
+from luthier.dialects.document import to_yaml
 from luthier.dialects.reading import Reading
 from luthier.errors import RunError
 from luthier.plan.support import unsupported
@@ -47,4 +46,4 @@ def run(reading: Reading, display: Display) -> RunFolder:
 def _write_down(reading: Reading, inputs: Inputs, folder: RunFolder) -> None:
     write_json(folder.accounts, {**reading.tree(), "source": reading.source})
     write_json(folder.plan, inputs.plan.tree())
-    write_whole(folder.recipe, yaml.safe_dump(reading.recipe.tree(), sort_keys=False, allow_unicode=True))
+    write_whole(folder.recipe, to_yaml(reading.recipe.tree()))

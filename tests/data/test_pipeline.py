@@ -1,0 +1,437 @@
+"""Rows go through every stage once; afterwards they come from the cache, unless anything that made them has changed."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from luthier.data import pipeline
+from luthier.data.encoder import Encoder
+from luthier.data.pipeline import cache_entry, prepare, split_holdout, texts
+from luthier.data.store import TokenStore
+from luthier.errors import DataError
+from luthier.recipe import Recipe
+from tests.conftest import World, write_jsonl
+from tests.data.made import learned_by_id, make_tokenizer, recipe_of
+
+ROWS = [{"human": f"Where is number {n}?", "assistant": f"At {n}."} for n in range(8)]
+
+Settings = dict[str, Any]
+
+
+@pytest.fixture
+def rows(tmp_path: Path) -> Path:
+    return write_jsonl(tmp_path / "rows.jsonl", ROWS)
+
+
+def recipe(world: World, rows: Path, source: Settings | None = None, **sections: Any) -> Recipe:
+    data = {"train": [{"path": str(rows), **(source or {})}], **sections.pop("data", {})}
+    return recipe_of(world, data=data, **sections)
+
+
+def prepared(wanted: Recipe, tokenizer: Path, told: Callable[[int], None] | None = None) -> tuple[TokenStore, bool]:
+    return prepare(wanted, wanted.data.train, tokenizer, told)
+
+
+def counted(world: World, rows: Path, source: Settings | None = None, **data: Any) -> Settings:
+    wanted = recipe(world, rows, source, data=data)
+    return prepared(wanted, world.model)[0].summary
+
+
+def entries(root: Path | None = None) -> list[Path]:
+    folder = (root or Path(os.environ["LUTHIER_CACHE"])) / "tokens"
+    return sorted(folder.iterdir()) if folder.is_dir() else []
+
+
+# From rows to documents.
+
+
+def test_rows_become_documents_with_their_origins(world: World, rows: Path, encoder: Encoder) -> None:
+    store, _ = prepared(recipe(world, rows), world.model)
+    assert [tokens.origin for tokens in store] == [f"{rows}:{number}" for number in range(1, 9)]
+    assert [learned_by_id(tokens, encoder) for tokens in store] == [[f"At {n}.<|im_end|>"] for n in range(8)]
+    assert store.summary == {"rows": 8, "fates": {"kept": 8}, "bad_rows": [], "lost_answer_tokens": 0}
+
+
+def test_sources_follow_one_another(world: World, rows: Path) -> None:
+    other = write_jsonl(rows.parent / "other.jsonl", [{"text": "A document."}])
+    wanted = recipe_of(world, data={"train": [{"path": str(other)}, {"path": str(rows), "rows": 2}]})
+    store, _ = prepared(wanted, world.model)
+    assert [tokens.origin for tokens in store] == [f"{other}:1", f"{rows}:1", f"{rows}:2"]
+    assert store[0].trained.all() and not store[1].trained.all()
+
+
+def test_chunks_leave_no_seams(world: World, tmp_path: Path) -> None:
+    count = 2 * pipeline.CHUNK + 3
+    path = write_jsonl(tmp_path / "many.jsonl", [{"text": f"Number {n}."} for n in range(count)])
+    told: list[int] = []
+    store, _ = prepared(recipe(world, path), world.model, told.append)
+    assert told == [pipeline.CHUNK, 2 * pipeline.CHUNK, count]
+    assert [tokens.origin for tokens in store] == [f"{path}:{number}" for number in range(1, count + 1)]
+    assert store.summary["rows"] == count
+
+
+def test_pretraining_reads_documents_to_their_end_token(world: World, encoder: Encoder) -> None:
+    wanted = recipe(world, world.stories, method={"kind": "pretrain"})
+    store, _ = prepared(wanted, world.model)
+    assert encoder.decode(store[0].ids.tolist()) == json.loads(world.stories.read_text().splitlines()[0])["text"]
+    assert all(tokens.ids[-1] == encoder.id_of("eos_token") and tokens.trained.all() for tokens in store)
+
+
+def test_pretraining_on_conversations_is_refused_with_the_row(world: World, rows: Path) -> None:
+    with pytest.raises(DataError, match="this row is a conversation") as caught:
+        prepared(recipe(world, rows, method={"kind": "pretrain"}), world.model)
+    assert caught.value.faults[0].place == f"{rows}:1" and caught.value.faults[0].remedy
+
+
+def test_the_tokenizer_can_learn_from_every_text(world: World, rows: Path) -> None:
+    wanted = recipe(world, rows, {"rows": 2})
+    expected = ["Where is number 0?", "At 0.", "Where is number 1?", "At 1."]
+    assert list(texts(wanted, wanted.data.train)) == expected
+
+
+# What becomes of the odd ones.
+
+
+@pytest.fixture
+def uneven(tmp_path: Path) -> Path:
+    short, long = {"human": "x", "assistant": "short"}, {"human": "x" * 200, "assistant": "long " * 30}
+    return write_jsonl(tmp_path / "uneven.jsonl", [short, long, {"human": "y", "assistant": "short"}])
+
+
+def test_long_rows_are_dropped_and_counted(world: World, uneven: Path) -> None:
+    found = counted(world, uneven)
+    assert found["fates"] == {"kept": 2, "dropped": 1} and found["rows"] == 3
+    answer = Encoder.open(world.model).encode(["long " * 30 + "<|im_end|>"])[0]
+    assert found["lost_answer_tokens"] == len(answer)
+
+
+def test_long_rows_are_cut_and_what_is_lost_is_counted(world: World, uneven: Path) -> None:
+    dropped = counted(world, uneven)["lost_answer_tokens"]
+    wanted = recipe(world, uneven, data={"overlong": "truncate_left"})
+    store, _ = prepared(wanted, world.model)
+    assert store.summary["fates"] == {"kept": 2, "truncated": 1}
+    assert store.lengths.max() == 96
+    kept = 96 - 2  # the last one is the line break after the answer, and the first one has none before it
+    assert store.summary["lost_answer_tokens"] == dropped - kept
+
+
+def test_a_row_cut_before_its_answer_is_untrained(world: World, uneven: Path) -> None:
+    assert counted(world, uneven, overlong="truncate")["fates"] == {"kept": 2, "untrained": 1}
+
+
+def test_long_documents_are_split_with_nothing_lost_but_first_targets(world: World, tmp_path: Path) -> None:
+    path = write_jsonl(tmp_path / "long.jsonl", [{"text": "word " * 200}])
+    store, _ = prepared(recipe(world, path, data={"overlong": "split"}), world.model)
+    whole = len(Encoder.open(world.model).encode(["word " * 200])[0]) + 1
+    assert store.lengths.sum() == whole and store.lengths.max() == 96
+    assert store.summary["fates"] == {"split": 1}
+    assert store.summary["lost_answer_tokens"] == len(store) - 1
+
+
+def test_long_rows_can_be_refused_all_at_once(world: World, tmp_path: Path) -> None:
+    long = {"human": "x" * 300, "assistant": "y"}
+    path = write_jsonl(tmp_path / "d.jsonl", [long, ROWS[0], long])
+    with pytest.raises(DataError) as caught:
+        prepared(recipe(world, path, data={"overlong": "refuse"}), world.model)
+    assert [fault.place for fault in caught.value.faults] == [f"{path}:1", f"{path}:3"]
+    assert all("tokens long" in fault.reason and fault.remedy for fault in caught.value.faults)
+    assert entries() == []
+
+
+def test_duplicates_are_dropped_on_demand(world: World, tmp_path: Path) -> None:
+    path = write_jsonl(tmp_path / "d.jsonl", [ROWS[0], ROWS[1], ROWS[0], ROWS[0]])
+    assert counted(world, path)["fates"] == {"kept": 4}
+    found = counted(world, path, deduplicate=True)
+    assert found["fates"] == {"kept": 2, "duplicate": 2} and found["lost_answer_tokens"] == 0
+
+
+def test_bad_rows_within_the_budget_are_told_of(world: World, tmp_path: Path) -> None:
+    path = write_jsonl(tmp_path / "d.jsonl", [ROWS[0], {"human": "x"}, ROWS[1]])
+    found = counted(world, path, bad_rows=1)
+    assert found["rows"] == 3 and found["fates"] == {"kept": 2}
+    assert len(found["bad_rows"]) == 1 and found["bad_rows"][0].startswith(f"{path}:2: has no column 'assistant'")
+
+
+def test_bad_rows_above_the_budget_leave_no_entry(world: World, tmp_path: Path) -> None:
+    path = write_jsonl(tmp_path / "d.jsonl", [ROWS[0], {"human": "x"}, {"human": "y"}])
+    with pytest.raises(DataError) as caught:
+        counted(world, path, bad_rows=1)
+    assert len(caught.value.faults) == 2 and entries() == []
+
+
+@pytest.mark.parametrize(
+    ("lines", "data", "reason", "remedy"),
+    [
+        ([{"human": "x" * 300, "assistant": "y"}], {}, r"\(1 dropped; data.max_length 96\)", "data.max_length"),
+        (ROWS[:2], {"train_on": ["tool"]}, r"\(2 untrained; ", "data.train_on"),
+        ([], {}, r"\(no rows; ", "empty"),
+    ],
+    ids=["long", "roles", "empty"],
+)
+def test_when_nothing_is_left_the_reason_is_told(
+    world: World, tmp_path: Path, lines: list[Settings], data: Settings, reason: str, remedy: str
+) -> None:
+    path = write_jsonl(tmp_path / "d.jsonl", lines)
+    with pytest.raises(DataError, match="no trained token is left " + reason) as caught:
+        prepared(recipe(world, path, data=data), world.model)
+    fault = caught.value.faults[0]
+    assert fault.place == str(path) and remedy in fault.remedy and entries() == []
+
+
+def test_a_file_of_bad_rows_only_is_not_called_empty(world: World, tmp_path: Path) -> None:
+    path = write_jsonl(tmp_path / "d.jsonl", [{"human": "x"}])
+    with pytest.raises(DataError, match=r"\(1 set aside; ") as caught:
+        counted(world, path, {"format": "human_assistant"}, bad_rows=1)
+    assert "has no column 'assistant'" in caught.value.faults[0].remedy
+
+
+# The cache.
+
+
+def test_rows_are_prepared_once(world: World, rows: Path) -> None:
+    told: list[int] = []
+    first, was_cached = prepared(recipe(world, rows), world.model, told.append)
+    assert not was_cached and told == [8]
+    (place,) = entries()
+    before = [(path.name, path.stat().st_ino, path.stat().st_mtime_ns) for path in sorted(place.iterdir())]
+    again, is_cached = prepared(recipe(world, rows), world.model, told.append)
+    assert is_cached and told == [8] and entries() == [place]
+    assert [(path.name, path.stat().st_ino, path.stat().st_mtime_ns) for path in sorted(place.iterdir())] == before
+    assert again.ids.tolist() == first.ids.tolist() and again.trained.tolist() == first.trained.tolist()
+    assert again.summary == first.summary and again.key == first.key == place.name
+
+
+@pytest.mark.parametrize(
+    ("source", "sections"),
+    [
+        ({}, {"output": {"dir": "elsewhere"}}),
+        ({}, {"seed": 99}),
+        ({}, {"optimizer": {"lr": 0.5}}),
+        ({}, {"batch": {"micro": 4, "accumulation": 2, "epochs": 7}}),
+        ({}, {"pack": {"kind": "none"}}),
+        ({}, {"schedule": {"kind": "constant"}}),
+        ({}, {"data": {"shuffle": False, "holdout": 2, "workers": 2}}),
+        ({"weight": 3.0}, {}),
+    ],
+    ids=str,
+)
+def test_settings_that_do_not_touch_the_documents_use_the_cache(
+    world: World, rows: Path, source: Settings, sections: Settings
+) -> None:
+    prepared(recipe(world, rows), world.model)
+    assert prepared(recipe(world, rows, source, **sections), world.model)[1]
+
+
+@pytest.mark.parametrize(
+    ("source", "data"),
+    [
+        ({}, {"max_length": 95}),
+        ({}, {"system": "Be brief."}),
+        ({}, {"template": "plain"}),
+        ({}, {"train_on": ["user", "assistant"]}),
+        ({}, {"last_turn_only": True}),
+        ({}, {"overlong": "truncate"}),
+        ({}, {"deduplicate": True}),
+        ({}, {"bad_rows": 1}),
+        ({"format": "human_assistant"}, {}),
+        ({"columns": {"human": "assistant", "assistant": "human"}}, {}),
+        ({"rows": 3}, {}),
+    ],
+    ids=str,
+)
+def test_settings_that_make_the_documents_prepare_them_anew(
+    world: World, rows: Path, source: Settings, data: Settings
+) -> None:
+    prepared(recipe(world, rows), world.model)
+    assert not prepared(recipe(world, rows, source, data=data), world.model)[1]
+    assert len(entries()) == 2
+    assert prepared(recipe(world, rows, source, data=data), world.model)[1]
+
+
+def test_changed_rows_are_prepared_anew(world: World, rows: Path) -> None:
+    prepared(recipe(world, rows), world.model)
+    before = rows.stat()
+    rows.write_bytes(rows.read_bytes().replace(b"At 3.", b"At 4."))
+    os.utime(rows, ns=(before.st_atime_ns, before.st_mtime_ns))
+    store, cached = prepared(recipe(world, rows), world.model)
+    assert not cached and store[3].ids.tolist()[-6:] == store[4].ids.tolist()[-6:]
+
+
+def test_a_file_that_joins_a_folder_is_prepared_anew(world: World, tmp_path: Path) -> None:
+    folder = tmp_path / "rows"
+    folder.mkdir()
+    write_jsonl(folder / "a.jsonl", ROWS[:2])
+    assert len(prepared(recipe(world, folder), world.model)[0]) == 2
+    write_jsonl(folder / "b.jsonl", ROWS[2:3])
+    assert len(prepared(recipe(world, folder), world.model)[0]) == 3
+
+
+def test_the_same_rows_elsewhere_keep_their_own_origins(world: World, rows: Path) -> None:
+    prepared(recipe(world, rows), world.model)
+    moved = rows.rename(rows.parent / "moved.jsonl")
+    store, cached = prepared(recipe(world, moved), world.model)
+    assert not cached and store[0].origin == f"{moved}:1"
+
+
+def test_rows_cut_into_other_files_are_prepared_anew(world: World, tmp_path: Path) -> None:
+    one, two = (write_jsonl(tmp_path / name, ROWS[:2]) for name in ("1.jsonl", "2.jsonl"))
+    both = [{"path": str(one)}, {"path": str(two)}]
+    kept = recipe_of(world, data={"train": both})
+    turned = recipe_of(world, data={"train": both[::-1]})
+    assert not prepared(kept, world.model)[1] and not prepared(turned, world.model)[1]
+
+
+def test_a_changed_tokenizer_prepares_anew(world: World, rows: Path, tmp_path: Path) -> None:
+    own = tmp_path / "tokenizer"
+    shutil.copytree(world.model, own)
+    prepared(recipe(world, rows), world.model)
+    assert prepared(recipe(world, rows), own)[1]
+    make_tokenizer(own, eos_token="<|im_end|>")
+    store, cached = prepared(recipe(world, rows), own)
+    assert not cached and store.ids.max() < Encoder.open(own).vocabulary
+
+
+def test_a_changed_token_of_the_configuration_prepares_anew(world: World, rows: Path, tmp_path: Path) -> None:
+    own = make_tokenizer(tmp_path / "tokenizer")
+    prepared(recipe(world, rows), own)
+    make_tokenizer(own, eos_token="<|im_end|>")
+    assert not prepared(recipe(world, rows), own)[1]
+
+
+def test_the_weights_beside_the_tokenizer_do_not_matter(world: World, rows: Path, tmp_path: Path) -> None:
+    own = make_tokenizer(tmp_path / "tokenizer")
+    prepared(recipe(world, rows), own)
+    (own / "model.safetensors").write_bytes(b"other weights")
+    (own / "config.json").write_text("{}")
+    assert prepared(recipe(world, rows), own)[1]
+
+
+@pytest.mark.parametrize("where", ["file", "tokenizer"])
+def test_a_changed_template_text_prepares_anew(world: World, rows: Path, tmp_path: Path, where: str) -> None:
+    own = make_tokenizer(tmp_path / "tokenizer")
+    file = tmp_path / "mine.jinja" if where == "file" else own / "chat_template.jinja"
+    wanted = recipe(world, rows, data={"template": str(file) if where == "file" else "auto"})
+    file.write_text("{% for m in messages %}{{ m.content }}{{ eos_token }}{% endfor %}")
+    first, _ = prepared(wanted, own)
+    file.write_text("{% for m in messages %}{{ m.content }}!{{ eos_token }}{% endfor %}")
+    second, cached = prepared(wanted, own)
+    assert not cached and second.lengths.sum() > first.lengths.sum()
+
+
+def test_templates_do_not_matter_to_documents_of_pretraining(world: World) -> None:
+    first = recipe(world, world.stories, method={"kind": "pretrain"})
+    other = recipe(world, world.stories, method={"kind": "pretrain"}, data={"template": "plain", "system": "S"})
+    assert not prepared(first, world.model)[1] and prepared(other, world.model)[1]
+    assert not prepared(recipe(world, world.stories), world.model)[1]
+
+
+def test_the_recipe_names_the_cache(world: World, rows: Path, tmp_path: Path) -> None:
+    prepared(recipe(world, rows, data={"cache": str(tmp_path / "own")}), world.model)
+    assert len(entries(tmp_path / "own")) == 1 and entries() == []
+
+
+def test_a_damaged_entry_is_refused_with_its_folder(world: World, rows: Path) -> None:
+    prepared(recipe(world, rows), world.model)
+    (place,) = entries()
+    (place / "ids.npy").write_bytes((place / "ids.npy").read_bytes()[:-4])
+    with pytest.raises(DataError, match="the prepared data are damaged") as caught:
+        prepared(recipe(world, rows), world.model)
+    assert caught.value.faults[0].place == str(place)
+    shutil.rmtree(place)
+    assert len(prepared(recipe(world, rows), world.model)[0]) == 8
+
+
+def test_an_entry_without_a_summary_is_not_read(world: World, rows: Path) -> None:
+    prepared(recipe(world, rows), world.model)
+    (place,) = entries()
+    (place / "summary.json").unlink()
+    with pytest.raises(DataError, match="the prepared data are damaged"):
+        prepared(recipe(world, rows), world.model)
+
+
+# Several processes, and some that die.
+
+PROGRAM = """
+import os, signal, sys
+from pathlib import Path
+from luthier.data.pipeline import prepare
+from luthier.recipe.validate import build
+import json
+
+recipe = build(json.loads(sys.argv[1]), str)
+print("ready", flush=True)
+sys.stdin.readline()
+told = (lambda count: os.kill(os.getpid(), signal.SIGKILL)) if sys.argv[3] == "die" else None
+store, cached = prepare(recipe, recipe.data.train, Path(sys.argv[2]), told)
+print(len(store), store.ids.sum(), cached)
+"""
+
+
+def process(world: World, rows: Path, how: str) -> subprocess.Popen[str]:
+    tree = json.dumps(world.recipe(data={"train": [{"path": str(rows)}]}))
+    command = [sys.executable, "-c", PROGRAM, tree, str(world.model), how]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+
+
+def test_a_preparation_that_is_killed_leaves_nothing_that_is_read(world: World, tmp_path: Path) -> None:
+    path = write_jsonl(tmp_path / "many.jsonl", [{"text": f"Number {n}."} for n in range(2 * pipeline.CHUNK)])
+    dying = process(world, path, "die")
+    dying.communicate("go\n", timeout=60)
+    assert dying.returncode == -signal.SIGKILL
+    wanted = recipe(world, path)
+    assert not (cache_entry(wanted, wanted.data.train, world.model, Encoder.open(world.model))).exists()
+    store, cached = prepared(wanted, world.model)
+    assert not cached and len(store) == 2 * pipeline.CHUNK
+
+
+def test_two_processes_can_prepare_the_same_rows_at_once(world: World, tmp_path: Path) -> None:
+    path = write_jsonl(tmp_path / "many.jsonl", [{"text": f"Number {n}."} for n in range(3000)])
+    both = [process(world, path, "live") for _ in range(2)]
+    for one in both:
+        assert one.stdout is not None and one.stdout.readline() == "ready\n"
+    for one in both:
+        assert one.stdin is not None
+        one.stdin.write("go\n")
+        one.stdin.flush()
+    said = [one.communicate(timeout=60) for one in both]
+    assert [one.returncode for one in both] == [0, 0], said
+    (place,) = entries()
+    store, cached = prepared(recipe(world, path), world.model)
+    assert cached and place.name == store.key
+    assert {tuple(out.split()[:2]) for out, _ in said} == {("3000", str(store.ids.sum()))}
+
+
+# Documents held out.
+
+
+@pytest.mark.parametrize(("holdout", "size"), [(0, 0), (3, 3), (0.25, 5), (0.001, 1), (19, 19), (0.95, 19)])
+def test_documents_are_held_out_by_number_or_share(holdout: float, size: int) -> None:
+    train, held = split_holdout(20, holdout, seed=1)
+    assert len(held) == size
+    assert sorted([*train, *held]) == list(range(20))
+    assert list(train) == sorted(train) and list(held) == sorted(held)
+
+
+def test_the_seed_says_which_documents_are_held_out() -> None:
+    drawn = [split_holdout(50, 10, seed)[1].tolist() for seed in (1, 1, 2)]
+    assert drawn[0] == drawn[1] != drawn[2]
+    assert not np.array_equal(drawn[0], np.arange(40, 50))
+
+
+@pytest.mark.parametrize(("count", "holdout"), [(4, 4), (4, 9), (1, 0.5), (10, 0.99)])
+def test_holding_out_everything_is_refused(count: int, holdout: float) -> None:
+    with pytest.raises(DataError, match=f"of {count} documents would be held out") as caught:
+        split_holdout(count, holdout, seed=1)
+    assert caught.value.faults[0].place == "data.holdout" and caught.value.faults[0].remedy

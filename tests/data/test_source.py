@@ -1,0 +1,239 @@
+"""Every kind of file gives its rows, each with the place it came from."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow
+import pyarrow.parquet
+import pytest
+
+from luthier.data.source import files_of, rows_of
+from luthier.errors import DataError, Fault
+from tests.conftest import World, write_jsonl
+from tests.data.made import source_of
+
+
+def written(path: Path, text: str | bytes) -> Path:
+    path.write_bytes(text.encode() if isinstance(text, str) else text)
+    return path
+
+
+def read(path: Path, **settings: Any) -> list[tuple[str, dict[str, Any]]]:
+    """Origins, without the folder, and values."""
+    return [(row.origin.removeprefix(f"{path}:"), row.value) for row in rows_of(source_of(path, **settings))]
+
+
+def fault(path: Path, **settings: Any) -> Fault:
+    with pytest.raises(DataError) as caught:
+        list(rows_of(source_of(path, **settings)))
+    assert len(caught.value.faults) == 1
+    return caught.value.faults[0]
+
+
+def test_json_lines_keep_their_line_numbers_over_blank_lines(tmp_path: Path) -> None:
+    path = written(tmp_path / "d.jsonl", '{"a": 1}\n\n  \n{"a": "\u00fc\u2028"}\n{"a": 3}')
+    assert read(path) == [("1", {"a": 1}), ("4", {"a": "ü\u2028"}), ("5", {"a": 3})]
+
+
+def test_json_lines_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    path = written(tmp_path / "d.jsonl", b'\xef\xbb\xbf{"a": 1}\r\n{"a": 2}\r\n')
+    assert read(path) == [("1", {"a": 1}), ("2", {"a": 2})]
+
+
+@pytest.mark.parametrize("line", [b'{"a": ', b"{'a': 1}", b'{"a": "\xff"}'], ids=["cut", "quotes", "bytes"])
+def test_a_broken_json_line_is_named(tmp_path: Path, line: bytes) -> None:
+    path = written(tmp_path / "d.jsonl", b'{"a": 1}\n\n' + line + b"\n")
+    found = fault(path)
+    assert found.place == f"{path}:3"
+    assert found.reason.startswith("is not JSON")
+    assert found.remedy
+
+
+def test_a_json_line_that_is_no_object_is_named(tmp_path: Path) -> None:
+    found = fault(written(tmp_path / "d.jsonl", '{"a": 1}\n["b"]\n'))
+    assert found.place == f"{tmp_path}/d.jsonl:2"
+    assert "holds list, not an object" in found.reason
+
+
+def test_rows_before_a_broken_line_are_still_read(tmp_path: Path) -> None:
+    rows = rows_of(source_of(written(tmp_path / "d.jsonl", '{"a": 1}\noops\n')))
+    assert next(rows).value == {"a": 1}
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['[{"a": 1}, {"a": 2}]', '{"data": [{"a": 1}, {"a": 2}]}', '\ufeff[\n{"a": 1},\n\n{"a": 2}\n]'],
+    ids=["list", "wrapped", "mark"],
+)
+def test_a_json_list_is_counted(tmp_path: Path, text: str) -> None:
+    path = written(tmp_path / "d.json", text)
+    assert read(path) == [("#1", {"a": 1}), ("#2", {"a": 2})]
+
+
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_json_lines_under_the_name_json_are_read_as_such(tmp_path: Path, mark: str) -> None:
+    path = written(tmp_path / "d.json", mark + '{"a": 1}\n\n{"a": 2}\n')
+    assert read(path) == [("1", {"a": 1}), ("3", {"a": 2})]
+
+
+@pytest.mark.parametrize("value", [{"a": 1}, {"a": [1], "b": [2]}, {"a": [1], "b": 2}])
+def test_one_json_object_is_one_row(tmp_path: Path, value: dict[str, Any]) -> None:
+    assert read(written(tmp_path / "d.json", json.dumps(value))) == [("#1", value)]
+
+
+@pytest.mark.parametrize("text", ["5", "null", '"words"'])
+def test_json_without_rows_is_refused(tmp_path: Path, text: str) -> None:
+    path = written(tmp_path / "d.json", text)
+    found = fault(path)
+    assert "not an object" in found.reason and found.place == str(path)
+
+
+def test_broken_json_names_its_line(tmp_path: Path) -> None:
+    found = fault(written(tmp_path / "d.json", '[\n{"a": 1},\n{"a": }\n]'))
+    assert found.place == f"{tmp_path}/d.json:3"
+
+
+def test_csv_rows_are_named_by_the_line_on_which_they_begin(tmp_path: Path) -> None:
+    text = 'a,b\n1,"two\nlines"\n\n"say ""hi"", all","three\r\nmore\nlines"\n5,6\n'
+    assert read(written(tmp_path / "d.csv", text)) == [
+        ("2", {"a": "1", "b": "two\nlines"}),
+        ("5", {"a": 'say "hi", all', "b": "three\r\nmore\nlines"}),
+        ("8", {"a": "5", "b": "6"}),
+    ]
+
+
+def test_a_csv_header_may_be_quoted_over_lines_and_begin_with_a_mark(tmp_path: Path) -> None:
+    path = written(tmp_path / "d.csv", '\ufeff"a\nb",c\r\n1,2\r\n')
+    assert read(path) == [("3", {"a\nb": "1", "c": "2"})]
+
+
+def test_tsv_is_cut_at_tabs(tmp_path: Path) -> None:
+    path = written(tmp_path / "d.tsv", "a\tb\n1,5\t2\n")
+    assert read(path) == [("2", {"a": "1,5", "b": "2"})]
+
+
+@pytest.mark.parametrize(("line", "count"), [("1", 1), ("1,2,3", 3)])
+def test_a_row_with_a_wrong_number_of_cells_is_named(tmp_path: Path, line: str, count: int) -> None:
+    found = fault(written(tmp_path / "d.csv", f'a,b\n1,"x\ny"\n{line}\n'))
+    assert found.place == f"{tmp_path}/d.csv:4"
+    assert found.reason == f"has {count} cells where the header has 2"
+
+
+def test_an_open_quote_is_refused(tmp_path: Path) -> None:
+    found = fault(written(tmp_path / "d.csv", 'a,b\n1,"open\n2,3\n'))
+    assert found.reason.startswith("is not CSV") and found.remedy
+
+
+def test_an_empty_csv_file_is_refused(tmp_path: Path) -> None:
+    assert fault(written(tmp_path / "d.csv", "")).reason == "is empty"
+
+
+def test_a_csv_cell_may_be_a_whole_book(tmp_path: Path) -> None:
+    book = "word " * 50_000
+    assert read(written(tmp_path / "d.csv", f"text\n{book}\n")) == [("2", {"text": book})]
+
+
+def test_parquet_rows_are_counted_over_row_groups(tmp_path: Path) -> None:
+    path = tmp_path / "d.parquet"
+    values = [{"a": "x", "turns": [{"role": "user"}]}, {"a": None, "turns": []}, {"a": "z", "turns": None}]
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(values), path, row_group_size=2)
+    assert read(path) == [(f"#{number}", value) for number, value in enumerate(values, 1)]
+
+
+def test_a_file_that_only_claims_to_be_parquet_is_refused(tmp_path: Path) -> None:
+    found = fault(written(tmp_path / "d.parquet", "words"))
+    assert found.reason.startswith("is not Parquet") and found.place == f"{tmp_path}/d.parquet" and found.remedy
+
+
+def test_text_files_give_a_row_a_line(tmp_path: Path) -> None:
+    path = written(tmp_path / "d.txt", "\ufeffone\n\n  two \r\nthr\u2028ee\x0c!\n")
+    assert read(path) == [("1", {"text": "one"}), ("3", {"text": "  two "}), ("4", {"text": "thr\u2028ee\x0c!"})]
+
+
+@pytest.mark.parametrize("name", ["d.json", "d.csv", "d.txt"])
+def test_a_file_that_is_not_utf8_is_named_with_its_byte(tmp_path: Path, name: str) -> None:
+    found = fault(written(tmp_path / name, b"abc\xe9"))
+    assert found.reason == "is not UTF-8 text (byte 3)" and found.remedy == "save it as UTF-8"
+
+
+def test_a_folder_is_read_through_in_the_order_of_its_names(tmp_path: Path) -> None:
+    (tmp_path / "b").mkdir()
+    written(tmp_path / "c.txt", "three")
+    written(tmp_path / "b" / "x.csv", "text\ntwo\n")
+    written(tmp_path / "a.jsonl", '{"text": "one"}\n')
+    written(tmp_path / "README.md", "not rows")
+    found = [(row.origin, row.value["text"]) for row in rows_of(source_of(tmp_path))]
+    assert found == [
+        (f"{tmp_path}/a.jsonl:1", "one"),
+        (f"{tmp_path}/b/x.csv:2", "two"),
+        (f"{tmp_path}/c.txt:1", "three"),
+    ]
+
+
+def test_a_folder_without_rows_is_refused(tmp_path: Path) -> None:
+    written(tmp_path / "README.md", "not rows")
+    found = fault(tmp_path)
+    assert "holds no .jsonl" in found.reason and found.place == str(tmp_path)
+
+
+def test_a_missing_file_is_refused_with_its_neighbours(tmp_path: Path) -> None:
+    written(tmp_path / "train.jsonl", "{}")
+    found = fault(tmp_path / "trian.jsonl")
+    assert found.reason == "there is no such file"
+    assert found.place == f"{tmp_path}/trian.jsonl"
+    assert "holds: train.jsonl" in found.remedy
+
+
+@pytest.mark.parametrize("path", ["./rows", "a/b/rows", "/no/such/folder", "rows.csv"])
+def test_what_cannot_be_a_name_on_the_hub_is_a_missing_file(path: str) -> None:
+    with pytest.raises(DataError, match="no such file"):
+        files_of(source_of(path))
+
+
+def test_a_name_on_the_hub_has_no_local_files() -> None:
+    assert files_of(source_of("owner/rows")) == []
+
+
+def test_an_unknown_suffix_is_refused_with_the_known_ones(tmp_path: Path) -> None:
+    found = fault(written(tmp_path / "d.xlsx", "x"))
+    assert found.reason == "has the unknown suffix '.xlsx'"
+    assert ".jsonl" in found.remedy and ".parquet" in found.remedy
+
+
+def test_a_home_folder_is_expanded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    path = write_jsonl(tmp_path / "d.jsonl", [{"a": 1}])
+    assert files_of(source_of("~/d.jsonl")) == [path]
+
+
+def test_columns_are_renamed_beside_their_own_names(tmp_path: Path) -> None:
+    path = write_jsonl(tmp_path / "d.jsonl", [{"q": "Why?", "instruction": "old"}, {"a": "So."}])
+    values = [value for _, value in read(path, columns={"instruction": "q", "output": "a"})]
+    assert values == [{"q": "Why?", "instruction": "Why?"}, {"a": "So.", "output": "So."}]
+
+
+def test_two_columns_can_change_places(tmp_path: Path) -> None:
+    path = write_jsonl(tmp_path / "d.jsonl", [{"human": "A", "assistant": "B"}])
+    assert read(path, columns={"human": "assistant", "assistant": "human"})[0][1] == {"human": "B", "assistant": "A"}
+
+
+def test_only_the_first_rows_are_read_over_all_files(tmp_path: Path) -> None:
+    write_jsonl(tmp_path / "a.jsonl", [{"n": 1}, {"n": 2}])
+    written(tmp_path / "b.jsonl", '{"n": 3}\nbroken\n')
+    assert [row.value["n"] for row in rows_of(source_of(tmp_path, rows=3))] == [1, 2, 3]
+
+
+def test_a_dataset_that_the_hub_cannot_give_is_refused_with_its_name(
+    world: World, write_recipe: Callable[..., Path], luthier: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    file = write_recipe(world.recipe(data={"train": [{"path": "nobody-has/these-rows"}]}))
+    done = luthier("show", file)
+    assert done.returncode == 2
+    assert "nobody-has/these-rows: cannot be had from the hub: " in done.stderr
+    assert "-> check the name and the connection, or give a local file" in done.stderr
+    assert "Traceback" not in done.stderr

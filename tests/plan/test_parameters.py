@@ -1,0 +1,179 @@
+"""What trains, counted without weights, is what PEFT and transformers train."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, GPTNeoXConfig, LlamaConfig, PretrainedConfig, Qwen2Config
+
+from luthier.model.adapters import add_adapter
+from luthier.model.load import build_model
+from luthier.model.shape import Shape, shape_of_directory
+from luthier.plan.memory import activation_bytes, peak_memory, weight_bytes
+from luthier.plan.parameters import adapted_layers, trainable_parameters
+from luthier.recipe import Recipe
+from luthier.recipe.validate import build
+
+COMMON: dict[str, Any] = {
+    "vocab_size": 101,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "bos_token_id": None,
+    "eos_token_id": None,
+}
+CONFIGS: dict[str, PretrainedConfig] = {
+    "llama": LlamaConfig(**COMMON, num_key_value_heads=2, tie_word_embeddings=True),
+    "qwen2": Qwen2Config(**COMMON, num_key_value_heads=2),
+    "neox": GPTNeoXConfig(**COMMON),
+}
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    root = tmp_path_factory.mktemp("models")
+    for name, config in CONFIGS.items():
+        AutoModelForCausalLM.from_config(config).save_pretrained(root / name)
+    return {name: root / name for name in CONFIGS}
+
+
+def recipe_of(path: Path, **sections: Any) -> Recipe:
+    tree = {
+        "data": {"train": [{"path": "rows.jsonl"}]},
+        **sections,
+        "model": {"path": str(path), **sections.get("model", {})},
+    }
+    return build(tree, str)
+
+
+def really_trained(recipe: Recipe) -> int:
+    assert recipe.model.path is not None
+    model = add_adapter(build_model(recipe, 101, Path(recipe.model.path)), recipe)
+    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+
+
+@pytest.mark.parametrize("architecture", CONFIGS)
+@pytest.mark.parametrize(
+    "adapter",
+    [
+        {"targets": "all-linear"},
+        {"targets": "all-linear", "rank": 3, "dora": True},
+        {"targets": "all-linear", "bias": "all"},
+        {"targets": "all-linear", "bias": "lora_only"},
+    ],
+    ids=["plain", "dora", "all biases", "own biases"],
+)
+def test_an_adapter_on_all_linear_layers_is_counted_as_peft_makes_it(
+    models: dict[str, Path], architecture: str, adapter: dict[str, Any]
+) -> None:
+    recipe = recipe_of(models[architecture], adapter={"kind": "lora", **adapter})
+    assert trainable_parameters(recipe, shape_of_directory(models[architecture])) == really_trained(recipe)
+
+
+@pytest.mark.parametrize(
+    "adapter",
+    [
+        {"targets": ["q_proj", "v_proj"], "rank": 5},
+        {"targets": ["model.layers.1.mlp.up_proj"]},
+        {"targets": ["v_proj"], "modules_to_save": ["lm_head", "embed_tokens"]},
+        {"targets": r"model\.layers\.[02]\.self_attn\.(q|k)_proj"},
+        {"targets": r".*down_proj"},
+        {"targets": "all-linear", "rank_pattern": {"q_proj": 2, r"layers\.1\..*": 7}},
+        {"targets": ["q_proj", "o_proj"], "rank_pattern": {"self_attn.o_proj": 2}},
+        {"targets": ["q_proj"], "modules_to_save": ["norm", "input_layernorm"]},
+    ],
+    ids=lambda adapter: " ".join(map(str, adapter.values())),
+)
+def test_targets_mean_to_us_what_they_mean_to_peft(models: dict[str, Path], adapter: dict[str, Any]) -> None:
+    recipe = recipe_of(
+        models["llama" if "lm_head" not in str(adapter) else "qwen2"], adapter={"kind": "lora", **adapter}
+    )
+    assert recipe.model.path is not None
+    shape = shape_of_directory(Path(recipe.model.path))
+    assert trainable_parameters(recipe, shape) == really_trained(recipe) > 0
+
+
+def test_a_name_is_a_whole_part_of_a_layers_name(models: dict[str, Path]) -> None:
+    recipe = recipe_of(models["llama"], adapter={"kind": "lora", "targets": ["proj", "up_proj"]})
+    layers = adapted_layers(recipe, shape_of_directory(models["llama"]))
+    assert layers == {f"model.layers.{layer}.mlp.up_proj": (48, 32) for layer in range(3)}
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        {},
+        {"trainable": ["norm"]},
+        {"trainable": [r"layers\.1\.", "embed"]},
+        {"last_layers": 1},
+        {"last_layers": 2, "trainable": ["embed_tokens"]},
+        {"last_layers": 99},
+    ],
+    ids=str,
+)
+def test_full_fine_tuning_counts_what_is_left_free(models: dict[str, Path], model: dict[str, Any]) -> None:
+    recipe = recipe_of(models["qwen2"], model=model)
+    assert trainable_parameters(recipe, shape_of_directory(models["qwen2"])) == really_trained(recipe)
+
+
+@pytest.mark.parametrize("stored", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("dtype", ["auto", "fp32", "bf16"])
+@pytest.mark.parametrize("kind", ["none", "lora"])
+def test_weight_bytes_are_those_of_the_model_that_trains(
+    tmp_path: Path, stored: torch.dtype, dtype: str, kind: str
+) -> None:
+    AutoModelForCausalLM.from_config(CONFIGS["qwen2"], dtype=stored).save_pretrained(tmp_path)
+    recipe = recipe_of(tmp_path, model={"dtype": dtype}, adapter={"kind": kind})
+    model = add_adapter(build_model(recipe, 101, tmp_path), recipe)
+    held = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
+    assert weight_bytes(recipe, shape_of_directory(tmp_path)) == held
+
+
+def shape(models: dict[str, Path]) -> Shape:
+    return shape_of_directory(models["llama"])
+
+
+def test_memory_follows_from_what_trains(models: dict[str, Path]) -> None:
+    full, small = recipe_of(models["llama"]), recipe_of(models["llama"], adapter={"kind": "lora", "rank": 2})
+    for recipe in (full, small):
+        trained = trainable_parameters(recipe, shape(models))
+        memory = peak_memory(recipe, shape(models), 64, 10, "fp32")
+        assert memory["gradients"] == 4 * trained
+        assert memory["optimizer"] == 8 * trained
+        assert memory["logits"] == 10 * 101 * 12
+    narrow = recipe_of(models["llama"], model={"dtype": "bf16"})
+    assert peak_memory(narrow, shape(models), 64, 10, "fp32")["optimizer"] == 4 * shape(models).count
+    plain = recipe_of(models["llama"], optimizer={"kind": "sgd"})
+    assert peak_memory(plain, shape(models), 64, 10, "fp32")["optimizer"] == 0
+
+
+def test_activations_grow_with_tokens_and_shrink_with_checkpointing_and_narrow_numbers(models: dict[str, Path]) -> None:
+    recipe = recipe_of(models["llama"])
+    kept = activation_bytes(recipe, shape(models), 64, "fp32")
+    assert activation_bytes(recipe, shape(models), 128, "fp32") == 2 * kept
+    assert kept / 2 < activation_bytes(recipe, shape(models), 64, "bf16") < kept
+    recomputed = recipe_of(models["llama"], runtime={"gradient_checkpointing": True})
+    assert activation_bytes(recomputed, shape(models), 64, "fp32") < kept
+
+
+def test_activations_are_near_what_autograd_keeps(models: dict[str, Path]) -> None:
+    """The formula is for a fused Llama layer; autograd in eager mode keeps some tensors more."""
+    recipe, tokens = recipe_of(models["llama"]), 64
+    model = build_model(recipe, 101, models["llama"])
+    seen: dict[int, int] = {}
+    weights = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in weights:
+            seen[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        out = model.model(input_ids=torch.ones(1, tokens, dtype=torch.long), document_lengths=(tokens,))
+    assert out.last_hidden_state.requires_grad
+    assert 0.6 < activation_bytes(recipe, shape(models), tokens, "fp32") / sum(seen.values()) < 1.4

@@ -1,0 +1,160 @@
+"""How much data a run goes through: exact where it can be, near where it is a sample."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from luthier.data.encoder import Encoder
+from luthier.data.pipeline import prepare, split_holdout
+from luthier.errors import DataError
+from luthier.plan import volume
+from luthier.plan.plan import plan_recipe
+from luthier.plan.volume import Volume, estimate
+from luthier.recipe import Recipe
+from tests.conftest import World, make_stories, write_jsonl
+from tests.plan.conftest import Make
+
+
+def estimated(recipe: Recipe, world: World) -> Volume:
+    return estimate(recipe, world.model, Encoder.open(world.model))
+
+
+@pytest.mark.parametrize(
+    "sections",
+    [
+        {},
+        {"pack": {"kind": "none"}},
+        {"data": {"holdout": 0.25}},
+        {"data": {"holdout": 3}},
+        {"data": {"max_length": 30, "overlong": "truncate"}, "batch": {"micro": 2, "accumulation": 3}},
+        {"data": {"max_length": 34}},
+        {"data": {"deduplicate": True}},
+    ],
+    ids=str,
+)
+def test_of_few_rows_the_estimate_is_what_preparation_makes(make: Make, world: World, sections: dict[str, Any]) -> None:
+    recipe = make(**sections)
+    before = estimated(recipe, world)
+    store, cached = prepare(recipe, recipe.data.train, world.model)
+    assert not cached and before.exact
+    assert estimated(recipe, world) == before
+    train, held = split_holdout(len(store), recipe.data.holdout, recipe.seed)
+    assert (before.documents, before.evaluation_documents) == (len(train), len(held))
+    assert before.tokens == sum(store.lengths[train])
+    assert before.targets == sum(store.targets[train])
+    assert before.longest == max(store.lengths[train])
+    assert before.squared == sum(int(length) ** 2 for length in store.lengths[train])
+
+
+def test_duplicates_far_apart_are_found_by_the_estimate_too(make: Make, world: World, tmp_path: Path) -> None:
+    rows = [{"text": f"Mira number {number} lives here."} for number in range(600)]
+    path = write_jsonl(tmp_path / "twice.jsonl", rows + rows)
+    recipe = make(data={"train": [{"path": str(path)}], "deduplicate": True}, method={"kind": "pretrain"})
+    found = estimated(recipe, world)
+    if found.exact:
+        assert found.documents == 600
+    prepare(recipe, recipe.data.train, world.model)
+    assert estimated(recipe, world).documents == 600
+
+
+@pytest.mark.parametrize(
+    ("micro", "accumulation", "drop_last"),
+    [(1, 1, False), (2, 1, False), (2, 3, False), (5, 7, False), (4, 1, True), (2, 3, True), (100, 1, True)],
+)
+def test_steps_are_packs_over_micro_and_accumulation(
+    make: Make, world: World, micro: int, accumulation: int, drop_last: bool
+) -> None:
+    batch = {"micro": micro, "accumulation": accumulation, "drop_last": drop_last, "epochs": 2.5}
+    found = estimated(make(batch=batch), world)
+    micro_batches = math.ceil(found.packs / micro)
+    steps = found.packs // (micro * accumulation) if drop_last else math.ceil(micro_batches / accumulation)
+    assert found.steps_per_epoch == max(1, steps)
+    assert plan_recipe(make(batch=batch)).steps == math.ceil(2.5 * max(1, steps))
+
+
+def test_packs_are_no_fewer_than_their_tokens_need_and_no_more_than_documents(make: Make, world: World) -> None:
+    found = estimated(make(), world)
+    assert math.ceil(found.tokens / 96) <= found.packs < found.documents
+    assert estimated(make(pack={"kind": "none"}), world).packs == found.documents
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No time at all beyond the first rows."""
+    monkeypatch.setattr(volume, "PATIENCE", 0.0)
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("suffix", [".jsonl", ".json", ".csv", ".parquet"])
+def test_a_sample_is_scaled_by_its_place_in_the_file(make: Make, world: World, tmp_path: Path, suffix: str) -> None:
+    import json
+
+    lines = make_stories(tmp_path / "stories.jsonl", 4000).read_text().splitlines()
+    rows = [json.loads(line) for line in lines]
+    path = tmp_path / f"rows{suffix}"
+    if suffix == ".jsonl":
+        write_jsonl(path, rows)
+    elif suffix == ".json":
+        path.write_text(json.dumps(rows))
+    elif suffix == ".csv":
+        path.write_text("text\n" + "".join(row["text"] + "\n" for row in rows))
+    else:
+        import pyarrow
+        import pyarrow.parquet
+
+        pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), path)
+    recipe = make(data={"train": [{"path": str(path)}]}, method={"kind": "pretrain"})
+    about = estimated(recipe, world)
+    prepare(recipe, recipe.data.train, world.model)
+    exact = estimated(recipe, world)
+    assert exact.exact and not about.exact
+    for name in ("documents", "tokens", "targets", "packs", "steps_per_epoch", "squared"):
+        assert getattr(about, name) == pytest.approx(getattr(exact, name), rel=0.03), name
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_sample_stands_for_later_files_and_held_out_rows_as_well(make: Make, world: World, tmp_path: Path) -> None:
+    for name in ("a", "b", "c"):
+        make_stories(tmp_path / f"{name}.jsonl", 1000)
+    sections: dict[str, Any] = {"train": [{"path": str(tmp_path)}], "holdout": 0.5}
+    recipe = make(data=sections, method={"kind": "pretrain"})
+    found = estimated(recipe, world)
+    assert not found.exact
+    assert found.documents == pytest.approx(1500, rel=0.03)
+    assert found.evaluation_documents == pytest.approx(1500, rel=0.03)
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_limit_of_rows_is_what_a_sample_is_scaled_to(make: Make, world: World, tmp_path: Path) -> None:
+    path = make_stories(tmp_path / "rows.jsonl", 4000)
+    recipe = make(data={"train": [{"path": str(path), "rows": 1024}]}, method={"kind": "pretrain"})
+    assert estimated(recipe, world).documents == 1024
+
+
+@pytest.mark.usefixtures("impatient")
+def test_few_rows_are_exact_however_slow_the_machine(make: Make, world: World) -> None:
+    assert estimated(make(), world).exact
+
+
+@pytest.mark.parametrize(("rows", "expected"), [(None, 6), (4, 4), (100, 6)])
+def test_evaluation_rows_of_their_own_are_counted(make: Make, world: World, rows: int | None, expected: int) -> None:
+    recipe = make(data={"evaluate": [{"path": str(world.held_out)}]}, evaluate={"rows": rows})
+    assert estimated(recipe, world).evaluation_documents == expected
+    prepare(recipe, recipe.data.evaluate, world.model)
+    prepare(recipe, recipe.data.train, world.model)
+    assert estimated(recipe, world).evaluation_documents == expected
+
+
+def test_where_the_tokenizer_is_still_to_be_trained_the_volume_is_guessed_from_bytes(make: Make, world: World) -> None:
+    found = estimate(make(), None, None)
+    assert not found.exact
+    assert found.tokens == pytest.approx(world.questions.stat().st_size / 3.5, abs=96)
+
+
+def test_rows_that_all_fall_away_are_told_before_the_run(make: Make, world: World) -> None:
+    with pytest.raises(DataError, match="no trained token is left"):
+        estimated(make(data={"max_length": 5}), world)
