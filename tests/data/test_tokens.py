@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
 from luthier.data.encoder import Encoder
 from luthier.data.template import Span
@@ -136,3 +137,36 @@ def test_no_piece_is_too_long_and_none_is_made_up(trained: list[bool], limit: in
     for piece in kept:
         assert len(piece) <= limit and piece.targets
         assert piece.trained.tolist() == whole.trained[piece.ids].tolist()
+
+
+SENTENCES = [
+    "Mira lives in the mill.",
+    "Where does Tom live?",
+    "the mill and the barn and the mill",
+    "Tom Mira Ada Finn",
+]
+
+
+@pytest.mark.parametrize("scheme", ["first", "always", "never", "byte-level"])
+def test_pieces_have_the_ids_of_the_whole_text_whatever_space_the_tokenizer_puts_before_it(
+    scheme: str, tmp_path: Path
+) -> None:
+    """SentencePiece's leading space must not come again before every span: multi-turn ids are the whole text's."""
+    tokenizer = Tokenizer(models.BPE(unk_token="<unk>"))
+    if scheme == "byte-level":
+        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    else:
+        tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme=scheme)
+    special = ["<unk>", "<s>", "</s>"]
+    tokenizer.train_from_iterator(SENTENCES * 3, trainers.BpeTrainer(vocab_size=300, special_tokens=special))
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    encoder = Encoder.open(tmp_path)
+    spans = [
+        Span("<s>Where does Tom live?", False),
+        Span(" Tom lives in the barn.</s>", True),
+        Span("Mira lives", False),
+        Span(" in the mill.</s>", True),
+    ]
+    whole = encoder.encode(["".join(span.text for span in spans)])[0]
+    assert tokenise([spans, spans], ["d:1", "d:2"], encoder)[1].ids.tolist() == whole
+    assert encoder.spaced is (scheme != "never")

@@ -18,7 +18,7 @@ import torch
 from luthier.errors import CheckpointError, RunError
 from luthier.recipe import Recipe
 from luthier.record.checkpoints import checkpoints, damage, newest_whole, retire
-from luthier.record.events import Saved, Stepped, Warned, read_events
+from luthier.record.events import Saved, Stepped, Stopped, Warned, read_events
 from luthier.record.folder import RunFolder
 from luthier.train import checkpoint
 from luthier.train.resume import decide, differences
@@ -195,6 +195,9 @@ def test_a_signal_stops_at_a_whole_checkpoint_and_the_same_command_goes_on(
     assert "goes on from the checkpoint" in said
     saved = [event for event in read_events(events) if isinstance(event, Saved)]
     assert saved[-1].step < 400
+    stopped = list(read_events(events))[-1]
+    assert isinstance(stopped, Stopped)
+    assert number.name in stopped.reason
     assert luthier("train", recipe).returncode == 0
     steps = [event.step for event in read_events(events) if isinstance(event, Stepped)]
     assert steps == list(range(1, 401))

@@ -20,6 +20,7 @@ from luthier.record.events import (
     Saved,
     Started,
     Stepped,
+    Stopped,
     Warned,
     effective,
     read_events,
@@ -45,6 +46,7 @@ EACH: tuple[Event, ...] = (
     ),
     Saved(step=1, path="checkpoints/x", bytes=100, seconds=0.2),
     Warned(step=1, message="two\nlines\u2028and more"),
+    Stopped(step=1, reason="stopped by SIGTERM"),
     Finished(step=1, reason="steps", seconds=3.0, result="model"),
 )
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from luthier.record.events import Finished, Warned
+from luthier.record.events import Finished, Stopped, Warned
 from luthier.report.history import history
 from tests.report.folders import (
     BEGUN,
@@ -66,3 +66,11 @@ def test_a_warning_before_the_start_is_no_process_of_its_own() -> None:
     assert len(past.restarts) == 1
     assert past.seconds < 100
     assert history([early, started(), stepped(1)]).restarts == ()
+
+
+def test_why_the_newest_process_stopped_and_no_older_one() -> None:
+    first = [started(), stepped(1), Stopped(step=1, reason="stopped by SIGTERM")]
+    past = history(first)
+    assert past.finished is None
+    assert past.stopped is not None and past.stopped.reason == "stopped by SIGTERM"
+    assert history([*first, started(1, source="checkpoints/step-00000001"), stepped(2)]).stopped is None

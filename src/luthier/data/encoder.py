@@ -18,7 +18,8 @@ class Encoder:
     """A tokenizer directory, opened.
 
     ``control`` are the strings of its control tokens; ``prefix`` and ``suffix`` are the ids that its own
-    post-processor puts around a text.
+    post-processor puts around a text. ``spaced``: it puts a space before a text, as SentencePiece does, so that a piece
+    from the middle of a text has to be told what came before it.
     """
 
     tokenizer: Any
@@ -27,6 +28,7 @@ class Encoder:
     control: frozenset[str]
     prefix: tuple[int, ...]
     suffix: tuple[int, ...]
+    spaced: bool = False
 
     @classmethod
     def open(cls, directory: Path) -> Encoder:
@@ -49,6 +51,7 @@ class Encoder:
         named = {name: _content(config.get(name)) for name in ("bos_token", "eos_token", "pad_token", "unk_token")}
         bare = tokenizer.encode("a", add_special_tokens=False).ids
         full = tokenizer.encode("a", add_special_tokens=True).ids
+        newline = tokenizer.encode("\n", add_special_tokens=False).ids
         start = next((i for i in range(len(full)) if full[i : i + len(bare)] == bare), 0)
         return cls(
             tokenizer=tokenizer,
@@ -57,6 +60,7 @@ class Encoder:
             control=frozenset(str(token) for token in tokenizer.get_added_tokens_decoder().values() if token.special),
             prefix=tuple(full[:start]),
             suffix=tuple(full[start + len(bare) :]),
+            spaced=tokenizer.encode("\na", add_special_tokens=False).ids != [*newline, *bare],
         )
 
     @property
@@ -69,8 +73,27 @@ class Encoder:
         text = self.tokens.get(name)
         return None if text is None else self.tokenizer.token_to_id(text)
 
-    def encode(self, texts: Sequence[str], *, literal: bool = False) -> list[list[int]]:
-        """Ids of each text, nothing added; ``literal`` reads control tokens in it as ordinary text."""
+    def encode(self, texts: Sequence[str], *, literal: bool = False, after: Sequence[str] = ()) -> list[list[int]]:
+        """Ids of each text, nothing added.
+
+        Args:
+            literal: read control tokens in the texts as ordinary text.
+            after: the text that stands before each one, empty at the start of a document; ids are then those that the
+                text has behind it (behind its last control token, or else behind a line break).
+        """
+        if not self.spaced or not any(after):
+            return self._encode(texts, literal)
+        leads = [self._lead(before, literal) for before in after]
+        of_lead = {lead: self._encode([lead], literal)[0] if lead else [] for lead in set(leads)}
+        ids = self._encode([lead + text for lead, text in zip(leads, texts, strict=True)], literal)
+        for index, lead in enumerate(leads):
+            begin = of_lead[lead]
+            # Where the lead has merged with the text there is no telling them apart.
+            whole = ids[index][: len(begin)] == begin
+            ids[index] = ids[index][len(begin) :] if whole else self._encode([texts[index]], literal)[0]
+        return ids
+
+    def _encode(self, texts: Sequence[str], literal: bool) -> list[list[int]]:
         self.tokenizer.encode_special_tokens = literal
         try:
             return [
@@ -78,6 +101,11 @@ class Encoder:
             ]
         finally:
             self.tokenizer.encode_special_tokens = False
+
+    def _lead(self, before: str, literal: bool) -> str:
+        if not before or literal:
+            return "\n" if before else ""
+        return max((token for token in self.control if before.endswith(token)), key=len, default="\n")
 
     def decode(self, ids: Sequence[int], *, skip_control: bool = True) -> str:
         """The text of ids."""

@@ -48,15 +48,15 @@ class Fate(StrEnum):
 
 
 def tokenise(documents: Sequence[Sequence[Span]], origins: Sequence[str], encoder: Encoder) -> list[Tokens]:
-    """Ids and masks of a batch of documents; each span is tokenised by itself."""
+    """Ids and masks of a batch of documents; each span is tokenised by itself, as what follows the one before it."""
     spans = [span for document in documents for span in document]
+    before = [text for document in documents for text in ("", *(span.text for span in document))[: len(document)]]
     ids: list[list[int]] = [[]] * len(spans)
     for literal in (False, True):
         where = [index for index, span in enumerate(spans) if span.literal is literal]
         if where:
-            for index, encoded in zip(
-                where, encoder.encode([spans[i].text for i in where], literal=literal), strict=True
-            ):
+            texts, after = [spans[i].text for i in where], [before[i] for i in where]
+            for index, encoded in zip(where, encoder.encode(texts, literal=literal, after=after), strict=True):
                 ids[index] = encoded
     result: list[Tokens] = []
     at = 0

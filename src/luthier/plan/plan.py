@@ -79,7 +79,8 @@ def make_plan(recipe: Recipe, shape: Shape, volume: Volume) -> Plan:
     epochs = steps / volume.steps_per_epoch
     capacity = volume.longest if recipe.pack.kind == "none" else recipe.pack.length or recipe.data.max_length
     tokens = min(capacity * recipe.batch.micro, volume.tokens)
-    memory = peak_memory(recipe, shape, tokens, round(tokens * volume.targets / max(1, volume.tokens)), compute)
+    targets = round(tokens * volume.targets / max(1, volume.tokens))
+    memory = peak_memory(recipe, shape, tokens, targets, compute, device)
     work = epochs * operations(recipe, shape, volume.tokens, volume.targets, volume.squared)
     rate, measured = speed(device, compute)
     fewest = -(-volume.tokens // capacity)

@@ -106,6 +106,14 @@ class Warned(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Stopped(Event):
+    """The process ended before the run did, and could still say why: a signal, or an error of the user's."""
+
+    kind: ClassVar[str] = "stopped"
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Finished(Event):
     """The run is complete; ``reason`` is ``steps`` or ``early stopping``."""
 
@@ -116,7 +124,7 @@ class Finished(Event):
 
 
 KINDS: dict[str, type[Event]] = {
-    one.kind: one for one in (Started, Prepared, Stepped, Evaluated, Answered, Saved, Warned, Finished)
+    one.kind: one for one in (Started, Prepared, Stepped, Evaluated, Answered, Saved, Warned, Stopped, Finished)
 }
 
 

@@ -57,6 +57,8 @@ def _adapter(record: Record) -> Html:
 def _how_far(past: History) -> Html:
     done, planned = tag("b", count(past.last_step)), count(past.planned_steps)
     time = tag("b", seconds(past.seconds))
+    if past.finished is None and past.stopped is not None:
+        return say("stopped", done=done, planned=planned, seconds=time, reason=past.stopped.reason)
     if past.finished is None:
         return say("not done", done=done, planned=planned, seconds=time)
     if past.last_step >= past.planned_steps:

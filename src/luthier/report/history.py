@@ -15,6 +15,7 @@ from luthier.record.events import (
     Saved,
     Started,
     Stepped,
+    Stopped,
     Warned,
     effective,
 )
@@ -44,6 +45,7 @@ class History:
     warned: tuple[Warned, ...] = ()
     restarts: tuple[Restart, ...] = ()
     finished: Finished | None = None
+    stopped: Stopped | None = None
     seconds: float = 0.0
     begun: float = 0.0
 
@@ -78,6 +80,7 @@ def history(events: Sequence[Event]) -> History:
         warned=tuple(_those(kept, Warned)),
         restarts=tuple(_restarts(processes)),
         finished=next(reversed(list(_those(after_last_start, Finished))), None),
+        stopped=next(reversed(list(_those(after_last_start, Stopped))), None),
         seconds=_seconds(processes),
         begun=starts[0].at,
     )

@@ -27,6 +27,10 @@ WORDS: dict[str, tuple[str, str]] = {
         "Not finished: {done} of {planned} planned steps in {seconds}.",
         "尚未完成：计划 {planned} 步，已执行 {done} 步，用时 {seconds}。",
     ),
+    "stopped": (
+        "Not finished: {done} of {planned} planned steps in {seconds}, then: {reason}",
+        "尚未完成：计划 {planned} 步，已执行 {done} 步，用时 {seconds}，随后：{reason}",
+    ),
     "reason early stopping": ("early stopping", "早停"),
     "reason steps": ("the step limit", "步数上限"),
     "begun on": ("Started {moment} on {device}", "开始于 {moment}，设备 {device}"),

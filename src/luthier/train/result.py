@@ -55,7 +55,7 @@ def save_result(model: Any, recipe: Recipe, inputs: Inputs, folder: RunFolder, s
             remedy="free disk space and give the same command again; it goes on from the last checkpoint",
         ) from error
     size = sum(path.stat().st_size for path in folder.model.iterdir())
-    return Saved(step=step, path=str(folder.model), bytes=size, seconds=time.monotonic() - begun)
+    return Saved(step=step, path=folder.model.name, bytes=size, seconds=time.monotonic() - begun)
 
 
 def _dtype(recipe: Recipe, base: Path | None) -> str:

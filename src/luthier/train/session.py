@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import time
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import peft
@@ -13,14 +14,14 @@ import transformers
 
 import luthier
 from luthier.environment import cores
-from luthier.errors import CheckpointError
+from luthier.errors import CheckpointError, LuthierError
 from luthier.methods.method import Method
 from luthier.model.adapters import add_adapter
 from luthier.model.load import build_model
 from luthier.plan.compute import remember_speed
 from luthier.recipe import Recipe
 from luthier.record.checkpoints import retire
-from luthier.record.events import EventLog, Finished, Saved, Started, Stepped, Warned
+from luthier.record.events import EventLog, Finished, Saved, Started, Stepped, Stopped, Warned
 from luthier.record.folder import RunFolder
 from luthier.registry import resolve
 from luthier.train import checkpoint
@@ -71,7 +72,15 @@ class Session:
         self._seconds_of_steps = 0.0
 
     def carry_out(self, start: Start) -> None:
-        """Resume or begin, train, measure, save."""
+        """Resume or begin, train, measure, save; whatever ends it early is recorded before it is raised."""
+        try:
+            self._carry_out(start)
+        except (LuthierError, Interrupted, KeyboardInterrupt) as error:
+            self.log.write(Stopped(step=self.progress.step, reason=str(error) or type(error).__name__))
+            self.log.sync()
+            raise
+
+    def _carry_out(self, start: Start) -> None:
         begun = time.monotonic()
         self._begin(start)
         if self.progress.step == 0 and self.recipe.evaluate.at_start:
@@ -126,7 +135,7 @@ class Session:
             Started(
                 step=self.progress.step,
                 steps=self.total,
-                resumed_from=str(start.checkpoint) if start.checkpoint else None,
+                resumed_from=self._inside(start.checkpoint) if start.checkpoint else None,
                 device=str(self.engine.device),
                 environment=environment,
             )
@@ -205,9 +214,13 @@ class Session:
             return
         retire(self.folder.checkpoints, self.recipe.checkpoint.keep_last)
         size = sum(file.stat().st_size for file in path.iterdir())
-        event = Saved(step=self.progress.step, path=str(path), bytes=size, seconds=time.monotonic() - begun)
+        event = Saved(step=self.progress.step, path=self._inside(path), bytes=size, seconds=time.monotonic() - begun)
         self.log.write(event)
         self.display.saved(event)
+
+    def _inside(self, path: Path) -> str:
+        """A path as seen from the run's folder, which may be moved."""
+        return str(path.relative_to(self.folder.root)) if path.is_relative_to(self.folder.root) else str(path)
 
     def _warn(self, message: str) -> None:
         self.log.write(Warned(step=self.progress.step, message=message))
@@ -224,7 +237,10 @@ class Session:
         self.measure.table()
         self.log.write(
             Finished(
-                step=self.progress.step, reason=reason, seconds=time.monotonic() - begun, result=str(self.folder.model)
+                step=self.progress.step,
+                reason=reason,
+                seconds=time.monotonic() - begun,
+                result=self._inside(self.folder.model),
             )
         )
         self.log.sync()
