@@ -24,13 +24,17 @@ class Native:
         """Whether the file's top level holds nothing but the recipe's sections."""
         return isinstance(document.value, dict) and set(document.value) <= set(Recipe.model_fields)
 
+    def parse(self, text: str, name: str) -> Document:
+        """The file as plain values."""
+        return load_yaml(text, name)
+
     def read(self, text: str, name: str, words: Sequence[str]) -> Reading:
         """The recipe written in ``text``, with ``words`` laid over it.
 
         Raises:
             RecipeError: everything that is wrong in the file and the words.
         """
-        document = load_yaml(text, name)
+        document = self.parse(text, name)
         tree: Any = {} if document.value is None else document.value
         if not isinstance(tree, dict):
             raise RecipeError(

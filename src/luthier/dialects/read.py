@@ -1,4 +1,4 @@
-"""A file -> its dialect -> a reading."""
+"""A file -> its dialect, named or told from its looks -> a reading."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from pathlib import Path
 
 from luthier.dialects.document import read_text
 from luthier.dialects.reading import Reading
-from luthier.registry import resolve
+from luthier.errors import RecipeError
+from luthier.registry import names, resolve
 
 
 def read(path: str | Path, words: Sequence[str] = (), dialect: str | None = None) -> Reading:
@@ -22,5 +23,18 @@ def read(path: str | Path, words: Sequence[str] = (), dialect: str | None = None
         RecipeError: the file cannot be read as a recipe; carries all its faults.
     """
     text = read_text(Path(path))
-    reading: Reading = resolve("dialects", dialect or "luthier").read(text, str(path), words)
+    reading: Reading = resolve("dialects", dialect or detect(text, str(path))).read(text, str(path), words)
     return reading
+
+
+def detect(text: str, name: str) -> str:
+    """The name of the dialect that a file's keys show; Luthier's own when none does, which then tells what is wrong."""
+    for candidate in names("dialects"):
+        reader = resolve("dialects", candidate)
+        try:
+            document = reader.parse(text, name)
+        except RecipeError:
+            continue
+        if isinstance(document.value, dict) and document.value and reader.recognises(document):
+            return candidate
+    return "luthier"

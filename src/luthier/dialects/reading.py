@@ -45,10 +45,12 @@ class Reading:
     source: str
     recipe: Recipe
     accounts: tuple[Account, ...]
+    faults: tuple[Fault, ...] = ()
+    """What the file leaves open or contradicts, so that it cannot run as it is."""
 
     def refusals(self) -> tuple[Fault, ...]:
-        """The refused keys, as faults."""
-        return tuple(
+        """Why the file cannot run as it is: its refused keys, and its faults."""
+        return self.faults + tuple(
             Fault(f"{account.key}: {account.note}", account.place)
             for account in self.accounts
             if account.outcome is Outcome.REFUSED

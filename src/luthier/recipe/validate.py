@@ -18,16 +18,25 @@ KeyPath = tuple[str | int, ...]
 PlaceOf = Callable[[KeyPath], str]
 
 
-def build(tree: dict[str, Any], place_of: PlaceOf) -> Recipe:
+def parse(tree: dict[str, Any], place_of: PlaceOf) -> Recipe:
     """The recipe that ``tree`` writes down; ``place_of`` tells where a key was written.
 
     Raises:
-        RecipeError: all faults of form (names, types, ranges), or, when the form is right, all contradictions.
+        RecipeError: all faults of form: names, types, ranges.
     """
     try:
-        recipe = Recipe.model_validate_json(json.dumps(tree))
+        return Recipe.model_validate_json(json.dumps(tree))
     except ValidationError as error:
         raise RecipeError(*_faults(error.errors(include_url=False), place_of)) from None
+
+
+def build(tree: dict[str, Any], place_of: PlaceOf) -> Recipe:
+    """The recipe that ``tree`` writes down, free of contradictions.
+
+    Raises:
+        RecipeError: all faults of form, or, when the form is right, all contradictions.
+    """
+    recipe = parse(tree, place_of)
     faults = [
         Fault(f"{key}: {reason}", place_of(tuple(key.split("."))), remedy)
         for key, reason, remedy in contradictions(recipe)

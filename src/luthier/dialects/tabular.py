@@ -1,0 +1,192 @@
+"""Reads any dialect that is a table: every key of the file finds its row, every row leaves an account."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from luthier.dialects.document import Document, KeyPath, load_yaml
+from luthier.dialects.reading import Account, Outcome, Reading
+from luthier.dialects.table import Cannot, Default, Effect, Row, Values, inert, refused
+from luthier.dialects.words import PLACE, lay_over
+from luthier.errors import Fault, RecipeError, nearest
+from luthier.recipe.checks import contradictions, why_inert
+from luthier.recipe.checks import inert as inert_settings
+from luthier.recipe.validate import parse
+
+
+@dataclass(frozen=True, slots=True)
+class Companion:
+    """Another file that a file names, with its own table; its keys are accounted for under ``prefix``."""
+
+    document: Document
+    rows: tuple[Row, ...]
+    prefix: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """A key of a file as its table sees it."""
+
+    path: KeyPath
+    value: Any
+    place: str
+    row: Row | None
+    prefix: str = ""
+
+    @property
+    def key(self) -> str:
+        """The dotted key, as accounts show it."""
+        return self.prefix + ".".join(map(str, self.path))
+
+
+def _no_companions(document: Document, folder: Path) -> list[Companion]:
+    return []
+
+
+def _yaml(text: str, name: str) -> Document:
+    return load_yaml(text, name, version="1.1")
+
+
+@dataclass(frozen=True, slots=True)
+class TableDialect:
+    """A dialect: its rows, what its silence means, how its files are parsed and known.
+
+    ``complete`` is called with the settings that keys and defaults have made, for what a whole file implies.
+    """
+
+    name: str
+    rows: tuple[Row, ...]
+    defaults: tuple[Default, ...] = ()
+    parse: Callable[[str, str], Document] = _yaml
+    recognises: Callable[[Document], bool] = lambda document: False
+    companions: Callable[[Document, Path], list[Companion]] = _no_companions
+    complete: Callable[[dict[str, Any]], None] = field(default=lambda settings: None)
+
+    def read(self, text: str, name: str, words: Sequence[str]) -> Reading:
+        """The recipe that a file means, with ``words`` laid over it.
+
+        Raises:
+            RecipeError: the file cannot be parsed, or a value is out of its setting's range; all such faults.
+        """
+        document = self.parse(text, name)
+        if not isinstance(document.value, dict):
+            raise RecipeError("does not hold settings", place=name, remedy=f"give a file of the dialect {self.name}")
+        units = list(units_of(document, self.rows, ""))
+        for companion in self.companions(document, Path(name).parent):
+            units += units_of(companion.document, companion.rows, companion.prefix)
+        values: Values = {unit.key: unit.value for unit in units}
+        settings: dict[str, Any] = {}
+        places: dict[str, str] = {}
+        accounts = [self._account(unit, values, settings, places) for unit in units]
+        spoken = {account.key for account in accounts if account.outcome is Outcome.REFUSED}
+        accounts += self._silence(values, spoken, settings, places, name)
+        self.complete(settings)
+        tree: dict[str, Any] = {}
+        for target, value in sorted(settings.items()):
+            _put(tree, target.split("."), value)
+        given = lay_over(tree, words)
+
+        def place_of(path: KeyPath) -> str:
+            if any(path[: len(word)] == word for word in given):
+                return PLACE
+            dotted = [".".join(map(str, path[:end])) for end in range(len(path), 0, -1)]
+            return next((places[one] for one in dotted if one in places), name)
+
+        recipe = parse(tree, place_of)
+        reasons = inert_settings(recipe)
+        accounts = [_checked(account, reasons) for account in accounts]
+        for word_path, word in given.items():
+            target = ".".join(map(str, word_path))
+            accounts.append(Account(target, word.partition("=")[2], PLACE, Outcome.APPLIED, target=target))
+        faults = tuple(
+            Fault(f"{key}: {reason}", place_of(tuple(key.split("."))), remedy)
+            for key, reason, remedy in contradictions(recipe)
+        )
+        return Reading(self.name, name, recipe, tuple(accounts), faults)
+
+    def _account(self, unit: Unit, values: Values, settings: dict[str, Any], places: dict[str, str]) -> Account:
+        effect = self._effect(unit, values)
+        stars = [str(part) for part in unit.path if isinstance(part, int)]
+        targets: list[str] = []
+        for pattern, value in effect.settings.items():
+            target = _fill(pattern, stars)
+            if target in settings and settings[target] != value and places.get(target) != unit.place:
+                effect = refused(
+                    f"it says {value!r} for {target}, and {places[target]} says {settings[target]!r}", "keep one"
+                )
+                break
+            settings[target], places[target] = value, unit.place
+            targets.append(target)
+        return Account(unit.key, unit.value, unit.place, effect.outcome, ", ".join(targets), effect.note)
+
+    def _effect(self, unit: Unit, values: Values) -> Effect:
+        if unit.row is None:
+            known = nearest(unit.key, [name for row in self.rows for name in row.names])
+            return inert(f"not a key of {self.name}" + (f"; did you mean {known}?" if known else ""))
+        try:
+            return unit.row.effect(unit.value, values)
+        except Cannot as reason:
+            return refused(str(reason))
+        except (TypeError, ValueError, AttributeError):
+            return refused(f"{unit.value!r} is not a value that {unit.key} takes", "see luthier explain")
+
+    def _silence(
+        self, values: Values, spoken: set[str], settings: dict[str, Any], places: dict[str, str], name: str
+    ) -> Iterator[Account]:
+        for default in self.defaults:
+            made = {target: value for target, value in default.settings.items() if target not in settings}
+            if made and default.name not in spoken and default.when(values):
+                settings.update(made)
+                places.update(dict.fromkeys(made, name))
+                yield Account(default.name, default.value, name, Outcome.DEFAULT, ", ".join(made), default.note)
+
+
+def units_of(document: Document, rows: tuple[Row, ...], prefix: str) -> Iterator[Unit]:
+    """The keys of a document: its leaves, but a mapping or list where a row takes it whole."""
+    by_name = {name: row for row in rows for name in row.names}
+
+    def walk(path: KeyPath, value: Any) -> Iterator[Unit]:
+        row = by_name.get(".".join("*" if isinstance(part, int) else str(part) for part in path))
+        if row is None or not row.whole:
+            if isinstance(value, dict) and value:
+                for key, inner in value.items():
+                    yield from walk((*path, key), inner)
+                return
+            if isinstance(value, list) and any(isinstance(inner, dict) for inner in value):
+                for index, inner in enumerate(value):
+                    yield from walk((*path, index), inner)
+                return
+        yield Unit(path, value, document.place(path), row, prefix)
+
+    for key, value in document.value.items():
+        yield from walk((key,), value)
+
+
+def _checked(account: Account, reasons: dict[str, str]) -> Account:
+    """An applied key all of whose settings cannot matter in this recipe is inert."""
+    if account.outcome is not Outcome.APPLIED or not account.target:
+        return account
+    whys = [why_inert(reasons, target) for target in account.target.split(", ")]
+    return replace(account, outcome=Outcome.INERT, note=whys[0]) if all(whys) else account
+
+
+def _fill(pattern: str, stars: list[str]) -> str:
+    for star in stars:
+        pattern = pattern.replace("*", star, 1)
+    return pattern
+
+
+def _put(tree: Any, parts: list[str], value: Any) -> None:
+    for part, following in pairwise(parts):
+        empty: Any = [] if following.isdecimal() else {}
+        if isinstance(tree, list):
+            while len(tree) <= int(part):
+                tree.append({})
+            tree = tree[int(part)]
+        else:
+            tree = tree.setdefault(part, empty)
+    tree[parts[-1]] = value
