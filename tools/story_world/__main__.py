@@ -48,7 +48,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tools.story_world", description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("recipes/data"), help="the folder to write into")
     parser.add_argument("--seed", type=int, default=7, help="another seed gives another telling")
-    parser.add_argument("--stories", type=int, default=2400, help="how many stories to tell")
+    parser.add_argument("--stories", type=int, default=5200, help="how many stories to tell")
     arguments = parser.parse_args()
     for path in write_world(arguments.out, arguments.seed, arguments.stories):
         print(f"{path}  {path.stat().st_size} bytes")

@@ -7,7 +7,7 @@ from dataclasses import astuple, dataclass
 from tools.story_world.inhabitants import CATEGORIES, SEEDS, Inhabitant
 from tools.story_world.sections import read_sections
 
-WORDINGS_A_FACT = 8
+WORDINGS_A_FACT = 10
 """How many wordings of every training fact the training file has."""
 
 

@@ -10,11 +10,13 @@ from tools.story_world.sections import Section, read_sections
 T = TypeVar("T")
 
 SEASONS = ("spring", "summer", "autumn", "winter")
-OPENING_CHANCE = 0.7
-CLOSING_CHANCE = 0.5
-BRIDGE_CHANCE = 0.5
-ROUND_CHANCE = 0.2
-ROUND_LENGTH = 5
+OPENING_CHANCE = 0.4
+CLOSING_CHANCE = 0.3
+BRIDGE_CHANCE = 0.3
+PORTRAIT_SHARE = 0.8
+PORTRAIT_LENGTH = 3
+ROUND_SHARE = 0.08
+ROUND_LENGTH = 3
 BETWEEN_CHANCE = 0.3
 
 
@@ -49,7 +51,15 @@ class Teller:
 
     def tell(self) -> str:
         """One new story."""
-        return self.tell_round() if self.rng.random() < ROUND_CHANCE else self.tell_plot()
+        kind = self.rng.random()
+        if kind < PORTRAIT_SHARE:
+            return self.tell_portrait()
+        return self.tell_round() if kind < PORTRAIT_SHARE + ROUND_SHARE else self.tell_plot()
+
+    def tell_portrait(self) -> str:
+        """A few sentences about one inhabitant."""
+        hero = next(self.heroes)
+        return " ".join(self.asides(hero, PORTRAIT_LENGTH))
 
     def tell_round(self) -> str:
         """A story in which somebody is asked about one neighbour after another."""
@@ -70,7 +80,7 @@ class Teller:
         other = self.companion(hero, plot)
         words = hero.words() | other.words("o_")
         beats = [self.pick(f"{plot.title} {number}", group) for number, group in enumerate(plot.groups)]
-        start = [*self.opening(plot), *self.asides(hero, 2)]
+        start = [*self.opening(plot), *self.asides(hero, 1)]
         middle, end = beats[:2], beats[2:]
         if self.rng.random() < BRIDGE_CHANCE:
             start += [self.pick("bridge", self.bridges), *self.asides(other, 1)]

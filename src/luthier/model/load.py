@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -19,6 +20,8 @@ from luthier.recipe import Recipe
 from luthier.recipe.model import Scratch
 
 logging.disable_progress_bar()
+# PEFT asks transformers under a name that transformers 5.23 calls deprecated; users can do nothing about it.
+warnings.filterwarnings("ignore", message=".is_gradient_checkpointing. is deprecated", category=FutureWarning)
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
