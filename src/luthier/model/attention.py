@@ -6,6 +6,7 @@ dot-product attention by itself, so that isolation is exact and not a matter of 
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -38,23 +39,29 @@ def _document_attention(
             f"{type(module).__name__} does not pass document boundaries on, or needs soft-capping or sinks",
             remedy="set pack.kind: none and batch.micro: 1 with model.attention: eager",
         )
+    kept = query.dtype
+    on_cpu = query.device.type == "cpu"
+    if on_cpu:
+        # On CPUs PyTorch's kernel is about twice as fast in fp32 as in bf16 on documents of a few hundred tokens.
+        query, key, value = query.float(), key.float(), value.float()
     pieces = []
     documents = (torch.split(tensor, list(document_lengths), dim=2) for tensor in (query, key, value))
-    for q, k, v in zip(*documents, strict=True):
-        windowed = sliding_window is not None and q.shape[2] > sliding_window
-        pieces.append(
-            scaled_dot_product_attention(
-                q,
-                k,
-                v,
-                attn_mask=_window(q.shape[2], sliding_window, q.device) if windowed and sliding_window else None,
-                dropout_p=dropout,
-                scale=scaling,
-                is_causal=not windowed,
-                enable_gqa=query.shape[1] != key.shape[1],
+    with torch.autocast(query.device.type, enabled=False) if on_cpu else nullcontext():
+        for q, k, v in zip(*documents, strict=True):
+            windowed = sliding_window is not None and q.shape[2] > sliding_window
+            pieces.append(
+                scaled_dot_product_attention(
+                    q,
+                    k,
+                    v,
+                    attn_mask=_window(q.shape[2], sliding_window, q.device) if windowed and sliding_window else None,
+                    dropout_p=dropout,
+                    scale=scaling,
+                    is_causal=not windowed,
+                    enable_gqa=query.shape[1] != key.shape[1],
+                )
             )
-        )
-    return torch.cat(pieces, dim=2).transpose(1, 2), None
+    return torch.cat(pieces, dim=2).transpose(1, 2).to(kept), None
 
 
 def _window(length: int, window: int, device: torch.device) -> torch.Tensor:
