@@ -11,7 +11,7 @@ import pytest
 
 from tools.story_world.__main__ import write_world
 from tools.story_world.inhabitants import CATEGORIES, load_inhabitants
-from tools.story_world.questions import wordings
+from tools.story_world.questions import answer, wordings
 
 DATA = Path(__file__).parents[2] / "recipes" / "data"
 FILES = ("questions-train.csv", "questions-heldout.csv", "questions-from-stories.csv")
@@ -31,7 +31,7 @@ def without_names(question: str) -> str:
 
 
 def test_making_the_world_again_gives_the_shipped_files_byte_for_byte(tmp_path: Path) -> None:
-    made = write_world(tmp_path, seed=7, stories=5200)
+    made = write_world(tmp_path)
     assert {path.name for path in made} == {*FILES, "stories.jsonl"}
     for path in made:
         assert path.read_bytes() == (DATA / path.name).read_bytes(), path.name
@@ -76,3 +76,41 @@ def test_everybody_and_everything_is_asked_about() -> None:
     held = rows("questions-heldout.csv")
     for person in load_inhabitants():
         assert any(person.name in row["human"] for row in held), person.name
+
+
+def test_every_answer_is_the_one_canonical_sentence() -> None:
+    canonical = {(category, answer(person, category)) for person in load_inhabitants() for category in CATEGORIES}
+    for name in FILES:
+        assert {(row["category"], row["assistant"]) for row in rows(name)} <= canonical
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_no_question_is_asked_twice_and_none_has_an_open_blank(name: str) -> None:
+    questions = [row["human"] for row in rows(name)]
+    assert len(set(questions)) == len(questions)
+    assert not any("{" in question for question in questions)
+
+
+def test_no_held_out_question_is_asked_in_the_stories() -> None:
+    corpus = "\n".join(stories())
+    assert not [row["human"] for row in rows("questions-heldout.csv") if row["human"] in corpus]
+
+
+def test_the_stories_tell_every_fact_again_and_again() -> None:
+    told = stories()
+    for person in load_inhabitants():
+        about = [story for story in told if person.name in story]
+        for category in CATEGORIES:
+            fact = person.fact(category)
+            assert sum(fact in story for story in about) >= 20, (person.name, category)
+
+
+def test_stories_are_all_different_and_have_no_open_blank() -> None:
+    told = stories()
+    assert len(set(told)) == len(told)
+    assert not [story for story in told if "{" in story or "  " in story or story != story.strip()]
+
+
+def test_friendship_is_mutual() -> None:
+    friends = {person.name: person.friend for person in load_inhabitants()}
+    assert all(friends[friends[name]] == name for name in friends)

@@ -12,9 +12,11 @@ from tools.story_world.questions import Question, split_questions
 from tools.story_world.stories import tell_stories
 
 COLUMNS = ("category", "human", "assistant")
+SEED = 7
+STORIES = 5200
 
 
-def write_world(out: Path, seed: int, stories: int) -> list[Path]:
+def write_world(out: Path, seed: int = SEED, stories: int = STORIES) -> list[Path]:
     """Writes all files into a folder; the same arguments give the same bytes."""
     people = load_inhabitants()
     out.mkdir(parents=True, exist_ok=True)
@@ -47,8 +49,8 @@ def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m tools.story_world", description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("recipes/data"), help="the folder to write into")
-    parser.add_argument("--seed", type=int, default=7, help="another seed gives another telling")
-    parser.add_argument("--stories", type=int, default=5200, help="how many stories to tell")
+    parser.add_argument("--seed", type=int, default=SEED, help="another seed gives another telling")
+    parser.add_argument("--stories", type=int, default=STORIES, help="how many stories to tell")
     arguments = parser.parse_args()
     for path in write_world(arguments.out, arguments.seed, arguments.stories):
         print(f"{path}  {path.stat().st_size} bytes")

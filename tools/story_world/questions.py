@@ -3,11 +3,12 @@
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import astuple, dataclass
+from itertools import product
 
 from tools.story_world.inhabitants import CATEGORIES, SEEDS, Inhabitant
 from tools.story_world.sections import read_sections
 
-WORDINGS_A_FACT = 10
+WORDINGS_A_FACT = 12
 """How many wordings of every training fact the training file has."""
 
 
@@ -36,9 +37,18 @@ class Split:
 
 
 def wordings(kind: str) -> dict[str, tuple[str, ...]]:
-    """The question wordings of one kind, `train` or `heldout`, by category."""
-    sections = read_sections(SEEDS / "wordings.txt")
-    return {section.title: section.lines for section in sections if kind in section.tags}
+    """The question wordings of one kind, `train` or `heldout`, by category.
+
+    The training wordings are those written out, and every clause and topic in every form of request: a request that
+    goes with all categories alike says nothing about the category, so that its clause or topic has to be read.
+    """
+    sections = {(section.title, *section.tags): section.lines for section in read_sections(SEEDS / "wordings.txt")}
+    found = {category: sections[category, kind] for category in CATEGORIES}
+    if kind == "train":
+        for category, (request, blank) in product(CATEGORIES, (("request", "clause"), ("about", "topic"))):
+            pairs = product(sections["any", request], sections[category, blank])
+            found[category] += tuple(form.replace(f"{{{blank}}}", filling) for form, filling in pairs)
+    return found
 
 
 def answer(person: Inhabitant, category: str) -> str:
