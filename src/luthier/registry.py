@@ -39,7 +39,12 @@ TABLES: dict[str, dict[str, str]] = {
         "single": "luthier.train.engines.single:SingleDevice",
     },
     "dialects": {
+        "axolotl": "luthier.dialects.axolotl:AXOLOTL",
+        "chatglm3": "luthier.dialects.chatglm3:CHATGLM3",
+        "firefly": "luthier.dialects.firefly:FIREFLY",
         "luthier": "luthier.dialects.native:NATIVE",
+        "peft_sft": "luthier.dialects.peft_sft:PEFT_SFT",
+        "training_arguments": "luthier.dialects.training_arguments:TRAINING_ARGUMENTS",
     },
 }
 

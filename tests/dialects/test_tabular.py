@@ -163,6 +163,16 @@ def test_a_converter_that_cannot_says_what_to_write() -> None:
     assert "not a value that rate takes" in found[0].note
 
 
+def test_secrets_are_not_shown() -> None:
+    assert account("hub_token", read("hub_token: hf_abc\n")).value == "<redacted>"
+    assert account("pad_token", read("pad_token: x\n")).value == "x"
+
+
+def test_two_keys_on_one_line_may_not_contradict_one_another_either() -> None:
+    reading = read("{rate: 1e-4, learning: 1e-5}\n")
+    assert [one.outcome for one in reading.accounts][:2] == [Outcome.APPLIED, Outcome.REFUSED]
+
+
 def test_two_keys_that_contradict_one_another_are_refused() -> None:
     reading = read("rate: 1e-4\nlearning: 1e-5\n")
     assert [one.outcome for one in reading.accounts][:2] == [Outcome.APPLIED, Outcome.REFUSED]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
@@ -16,6 +17,9 @@ from luthier.errors import Fault, RecipeError, nearest
 from luthier.recipe.checks import contradictions, why_inert
 from luthier.recipe.checks import inert as inert_settings
 from luthier.recipe.validate import parse
+
+SECRET = re.compile(r"(hub_token|auth_token|access_token|api_key|apikey|secret|password|wandb_key)$", re.IGNORECASE)
+"""Keys whose values are secrets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,11 @@ class Unit:
     def key(self) -> str:
         """The dotted key, as accounts show it."""
         return self.prefix + ".".join(map(str, self.path))
+
+    @property
+    def shown(self) -> Any:
+        """The value, as accounts may show it: secrets are not written anywhere."""
+        return "<redacted>" if SECRET.search(self.key) and isinstance(self.value, str) and self.value else self.value
 
 
 def _no_companions(document: Document, folder: Path) -> list[Companion]:
@@ -114,14 +123,14 @@ class TableDialect:
         targets: list[str] = []
         for pattern, value in effect.settings.items():
             target = _fill(pattern, stars)
-            if target in settings and settings[target] != value and places.get(target) != unit.place:
+            if target in settings and settings[target] != value:
                 effect = refused(
                     f"it says {value!r} for {target}, and {places[target]} says {settings[target]!r}", "keep one"
                 )
                 break
             settings[target], places[target] = value, unit.place
             targets.append(target)
-        return Account(unit.key, unit.value, unit.place, effect.outcome, ", ".join(targets), effect.note)
+        return Account(unit.key, unit.shown, unit.place, effect.outcome, ", ".join(targets), effect.note)
 
     def _effect(self, unit: Unit, values: Values) -> Effect:
         if unit.row is None:
@@ -131,7 +140,7 @@ class TableDialect:
             return unit.row.effect(unit.value, values)
         except Cannot as reason:
             return refused(str(reason))
-        except (TypeError, ValueError, AttributeError):
+        except (TypeError, ValueError, AttributeError, KeyError, OverflowError):
             return refused(f"{unit.value!r} is not a value that {unit.key} takes", "see luthier explain")
 
     def _silence(

@@ -1,0 +1,239 @@
+"""Axolotl's keys of the objective, the optimiser, its schedule and the length of the run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from luthier.dialects import names as hugging_face
+from luthier.dialects.axolotl.values import asks, mapping, number, part, truth, whole
+from luthier.dialects.table import (
+    Cannot,
+    Default,
+    Effect,
+    Inert,
+    Key,
+    Refused,
+    Row,
+    Spread,
+    Values,
+    applied,
+    inert,
+    refused,
+)
+
+OWN_OPTIMIZERS = (
+    *("optimi_adamw", "ao_adamw_4bit", "ao_adamw_8bit", "ao_adamw_fp8", "adopt_adamw", "came_pytorch", "lion_pytorch"),
+    *("muon", "dion", "q_galore_adamw8bit", "flash_adamw", "flash_adam", "flash_sgd", "flash_sgdw", "flash_lion"),
+)
+OWN_SCHEDULES = ("one_cycle", "rex", "log_sweep")
+PREFERENCES = ("dpo", "ipo", "kto", "orpo", "simpo")
+_CURVES = ("cosine", "linear", "constant")
+_LATER = "leave it out"
+
+
+def _optimizer(value: Any) -> str:
+    if isinstance(value, str) and value in OWN_OPTIMIZERS:
+        return value
+    return hugging_face.optimizer(value)
+
+
+def _schedule_name(value: Any) -> str:
+    if isinstance(value, str) and value in OWN_SCHEDULES:
+        return value
+    name = hugging_face.schedule(value)
+    return {"constant_with_warmup": "constant", "cosine_with_min_lr": "cosine"}.get(name, name)
+
+
+def _schedule(value: Any, values: Values) -> Effect:
+    if value is None:
+        return inert("null: left at the default")
+    kind = _schedule_name(value)
+    if value == "constant":
+        return applied({"schedule.kind": kind, "schedule.warmup_steps": 0}, "plain constant has no warm-up")
+    return applied({"schedule.kind": kind})
+
+
+def _warmup(value: Any, values: Values) -> Effect:
+    if value is None:
+        return inert("null: left at the default")
+    if values.get("lr_scheduler") == "constant":
+        return inert("lr_scheduler: constant has no warm-up; constant_with_warmup has")
+    size = part(value) if number(value) else 0
+    if isinstance(size, float):
+        return applied({"schedule.warmup_share": size}, "below 1 it is a share of the run")
+    return applied({"schedule.warmup_steps": size}, "a warm-up longer than the run is cut to it")
+
+
+def _warmup_share(value: Any, values: Values) -> Effect:
+    if value is None:
+        return inert("null: left at the default")
+    if values.get("warmup_steps") is not None:
+        raise Cannot("warmup_steps says it as well", "keep one of them")
+    if values.get("lr_scheduler") == "constant":
+        return inert("lr_scheduler: constant has no warm-up; constant_with_warmup has")
+    return applied({"schedule.warmup_share": number(value)})
+
+
+def _curve(value: Any, values: Values) -> Effect:
+    if not value:
+        return inert("it names no constant")
+    given = dict(mapping(value))
+    made: dict[str, Any] = {}
+    names = {"num_cycles": "cycles", "power": "power", "min_lr_rate": "minimum"}
+    for theirs, ours in names.items():
+        if theirs in given:
+            made[f"schedule.{ours}"] = number(given.pop(theirs))
+    if "min_lr" in given:
+        made["schedule.minimum"] = number(given.pop("min_lr")) / (number(values.get("learning_rate") or 0) or 1)
+    if given and _schedule_name(values.get("lr_scheduler") or "cosine") in _CURVES:
+        return refused(f"the curve has no {', '.join(given)}", _LATER)
+    return applied(made | ({"schedule.args": given} if given else {}))
+
+
+def _clip(value: Any) -> float | None:
+    return number(value) or None
+
+
+def _steps(value: Any, values: Values) -> Effect:
+    if value is None or number(value) <= 0:
+        return inert("num_epochs counts")
+    return applied({"batch.steps": whole(value)})
+
+
+def _args(value: Any, values: Values) -> Effect:
+    if not value:
+        return inert("it names no constant")
+    if isinstance(value, str):
+        value = dict(item.strip().split("=", 1) for item in value.split(","))
+    return applied({f"optimizer.args.{name}": constant for name, constant in mapping(value).items()})
+
+
+def _embedding_scale(value: Any, values: Values) -> Effect:
+    if value is None:
+        return inert("null: left at the default")
+    return applied({"optimizer.embedding_lr": number(value) * number(values.get("learning_rate"))})
+
+
+def _lora_embedding(value: Any, values: Values) -> Effect:
+    if value is None or values.get("loraplus_lr_ratio") is None:
+        return inert("it belongs to loraplus_lr_ratio")
+    return applied({"optimizer.embedding_lr": number(value)})
+
+
+def _objective(value: Any, values: Values) -> Effect:
+    if value in (None, False):
+        return inert("null: the answers are learned")
+    if value not in PREFERENCES:
+        raise Cannot(
+            f"{value!r} learns from its own samples, which is not there", f"use one of {', '.join(PREFERENCES)}"
+        )
+    return applied({"method.kind": value})
+
+
+def _reward(value: Any, values: Values) -> Effect:
+    return applied({"method.kind": "reward"}) if truth(value) else inert("it asks for nothing")
+
+
+def _reference(value: Any, values: Values) -> Effect:
+    if not truth(value):
+        return inert("the reference answers beside the model")
+    return applied({"method.reference": "precomputed"})
+
+
+def _constant(name: str) -> Key:
+    """A constant of an optimiser that is not AdamW, by its own name."""
+    return Key(name, f"optimizer.args.{name}", number)
+
+
+TRAINING: tuple[Row, ...] = (
+    Key("num_epochs", "batch.epochs", number),
+    Spread("max_steps", ("batch.steps",), _steps),
+    Key("seed", "seed", whole),
+    Key("optimizer", "optimizer.kind", _optimizer),
+    Key("learning_rate", "optimizer.lr", number),
+    Key(
+        "weight_decay",
+        "optimizer.weight_decay",
+        number,
+        note="decoupled, not an L2 term in the loss; spares biases and norms",
+    ),
+    Key("adam_beta1", "optimizer.beta1", number),
+    Key("adam_beta2", "optimizer.beta2", number),
+    Key("adam_epsilon", "optimizer.epsilon", number),
+    Key("max_grad_norm", "optimizer.clip", _clip, note="0 means no clipping"),
+    Key("embedding_lr", "optimizer.embedding_lr", number),
+    Spread("embedding_lr_scale", ("optimizer.embedding_lr",), _embedding_scale),
+    Key("loraplus_lr_ratio", "optimizer.lora_plus", number),
+    Spread("loraplus_lr_embedding", ("optimizer.embedding_lr",), _lora_embedding),
+    Spread("optim_args", ("optimizer.args",), _args, whole=True),
+    *map(
+        _constant,
+        ("adam_beta3", "adam_epsilon2", "dion_lr", "dion_momentum", "dion_rank_fraction", "dion_rank_multiple_of"),
+    ),
+    Spread("lr_scheduler", ("schedule.kind", "schedule.warmup_steps"), _schedule),
+    Spread(
+        "lr_scheduler_kwargs",
+        ("schedule.cycles", "schedule.power", "schedule.minimum", "schedule.args"),
+        _curve,
+        whole=True,
+    ),
+    Key("cosine_min_lr_ratio", "schedule.minimum", number, note="1.0 holds the rate at its peak after warm-up"),
+    Spread("warmup_steps", ("schedule.warmup_steps", "schedule.warmup_share"), _warmup),
+    Spread("warmup_ratio", ("schedule.warmup_share",), _warmup_share),
+    Refused("cosine_constant_lr_ratio", "a cosine that ends early is not there", "leave it out", (None, False, 0)),
+    Refused("lr_quadratic_warmup", "warm-up is linear", _LATER),
+    Refused("lr_div_factor", "warm-up starts at 0", _LATER),
+    Refused("jagged_restart_steps", "a rate that restarts is not there", _LATER),
+    Inert("jagged_restart_warmup_steps", "it belongs to jagged_restart_steps"),
+    Inert("jagged_restart_anneal_steps", "it belongs to jagged_restart_steps"),
+    Inert("eta_min", "no key of Axolotl, which passes over it; the end of the curve is cosine_min_lr_ratio"),
+    Inert("adam_eps", "no key of Axolotl, which passes over it; the constant is adam_epsilon"),
+    Refused("lr_groups", "several learning rates are not there", _LATER, (None, []), whole=True),
+    Refused("optim_target_modules", "low-rank gradients (GaLore) are not there", "write adapter: lora", (None, [])),
+    Refused("torchdistx_path", "torchdistx is no longer made", "write optimizer: adamw_torch"),
+    Refused("lr_scheduler_type", "Axolotl calls it lr_scheduler", "write lr_scheduler", ()),
+    Spread("rl", ("method.kind",), _objective),
+    Spread("reward_model", ("method.kind",), _reward),
+    Key("rl_beta", "method.beta", number, old=("dpo_beta",)),
+    Key("orpo_alpha", "method.beta", number, note="ORPO's weight of the odds ratio"),
+    Spread("precompute_ref_log_probs", ("method.reference",), _reference),
+    Key("neftune_noise_alpha", "method.neftune_alpha", number, old=("noisy_embedding_alpha",)),
+    Inert("dpo_loss_type", "it is DPO's own loss", (None, "sigmoid", ["sigmoid"]), "write rl: ipo and the like"),
+    Inert("dpo_loss_weights", "one loss has one weight", (None, [1], [1.0]), "keep one loss"),
+    Inert("dpo_use_liger_kernel", "a fused kernel for the same numbers"),
+    Inert("dpo_use_logits_to_keep", "logits are computed where they are needed"),
+    Inert("dpo_padding_free", "nothing is ever padded"),
+    Inert("dpo_generate_during_eval", "what it printed changed nothing"),
+    Inert("num_labels", "a reward is one number", (None, 1), "leave it out"),
+    *(
+        Spread(name, (), asks(f"this term of {kind} is not there", _LATER, unless))
+        for name, kind, unless in (
+            ("simpo_gamma", "SimPO", (None,)),
+            ("cpo_alpha", "CPO", (None, 0)),
+            ("rpo_alpha", "DPO", (None, 0)),
+            ("dpo_use_weighting", "DPO", (None, False)),
+            ("dpo_norm_loss", "DPO", (None, False)),
+            ("dpo_label_smoothing", "DPO", (None, 0)),
+            ("center_rewards_coefficient", "a reward model", (None, 0)),
+            ("kto_desirable_weight", "KTO", (None, 1)),
+            ("kto_undesirable_weight", "KTO", (None, 1)),
+        )
+    ),
+)
+
+DEFAULTS: tuple[Default, ...] = (
+    Default("num_epochs", 1, {"batch.epochs": 1.0}),
+    Default("learning_rate", 2e-4, {"optimizer.lr": 2e-4}, "Axolotl insists on it; this is Luthier's own"),
+    Default("optimizer", "adamw_torch_fused", {"optimizer.kind": "adamw"}),
+    Default("weight_decay", 0.0, {"optimizer.weight_decay": 0.0}),
+    Default("max_grad_norm", 1.0, {"optimizer.clip": 1.0}),
+    Default("lr_scheduler", "cosine", {"schedule.kind": "cosine"}),
+    Default(
+        "warmup_ratio",
+        0.03,
+        {"schedule.warmup_share": 0.03},
+        "Axolotl stopped at 100 steps; set schedule.warmup_steps=100 for runs of more than 3333",
+        lambda values: values.get("warmup_steps") is None and values.get("lr_scheduler") != "constant",
+    ),
+    Default("seed", 42, {"seed": 42}),
+)
