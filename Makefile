@@ -11,7 +11,7 @@ demo: $(VENV)/.luthier
 	$(BIN)/luthier train recipes/story-questions.yaml
 	@echo
 	@echo "Look at the reports: runs/story-pretrain/report.html and runs/story-questions/report.html"
-	@echo "Now ask it yourself: $(BIN)/luthier generate runs/story-questions --prompt 'Where does Juniper live?'"
+	@echo "Now ask it yourself: $(BIN)/luthier generate runs/story-questions --prompt 'Where does Maren live?'"
 	@echo "Next, your own rows: copy recipes/story-questions.yaml, change data.train, and luthier plan it"
 
 ## make test: everything that CI runs

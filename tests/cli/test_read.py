@@ -12,6 +12,8 @@ import pytest
 from luthier.recipe import Recipe
 from tests.conftest import World
 
+Call = Callable[..., subprocess.CompletedProcess[str]]
+
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 Write = Callable[..., Path]
 
@@ -81,3 +83,44 @@ def test_what_the_command_line_says_wrong_is_told(
 def test_read_without_a_file_shows_how(luthier: Run) -> None:
     done = luthier("read")
     assert done.returncode == 2 and "FILE" in done.stderr and "Traceback" not in done.stderr
+
+
+AXOLOTL = """\
+base_model: some/model
+datasets:
+  - path: rows.jsonl
+    type: alpaca
+adapter: lora
+lora_r: 8
+lora_alpah: 16
+learning_rate: 2e-4
+micro_batch_size: 2
+"""
+
+
+def test_another_systems_file_is_told_from_its_looks(tmp_path: Path, luthier: Call) -> None:
+    (tmp_path / "theirs.yml").write_text(AXOLOTL)
+    told = luthier("read", "theirs.yml", "--json")
+    assert told.returncode == 0, told.stderr
+    tree = json.loads(told.stdout)
+    assert tree["dialect"] == "axolotl"
+    by_key = {account["key"]: account for account in tree["accounts"]}
+    assert by_key["lora_r"]["target"] == "adapter.rank"
+    assert by_key["lora_r"]["place"] == "theirs.yml:6"
+    assert "did you mean lora_alpha?" in by_key["lora_alpah"]["note"]
+    assert tree["recipe"]["adapter"]["rank"] == 8
+
+
+def test_what_a_file_leaves_open_is_said_and_ends_with_2(tmp_path: Path, luthier: Call) -> None:
+    (tmp_path / "dump.txt").write_text("TrainingArguments(\nlearning_rate=1e-05,\noutput_dir=./out,\n)\n")
+    told = luthier("read", "dump.txt")
+    assert told.returncode == 2
+    assert "no model is named" in told.stdout
+    assert "learning_rate" in told.stdout
+
+
+def test_a_dialect_can_be_named(tmp_path: Path, luthier: Call) -> None:
+    (tmp_path / "theirs.yml").write_text(AXOLOTL)
+    told = luthier("read", "theirs.yml", "--dialect", "luthier")
+    assert told.returncode == 2
+    assert "base_model is not a setting" in told.stderr

@@ -13,6 +13,7 @@ File = Annotated[Path, typer.Argument(help="The recipe file.", metavar="FILE")]
 Words = Annotated[
     list[str] | None, typer.Argument(help="Settings that win over the file: section.field=value.", metavar="[WORDS]...")
 ]
+Dialect = Annotated[str | None, typer.Option("--dialect", help="Whose file it is; otherwise told from its looks.")]
 Json = Annotated[bool, typer.Option("--json", help="Print it for programs.")]
 
 

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import typer
 
-from luthier.cli.arguments import File, Json, Words, print_json
+from luthier.cli.arguments import Dialect, File, Json, Words, print_json
 
 
-def command(file: File, words: Words = None, as_json: Json = False) -> None:
+def command(file: File, words: Words = None, as_json: Json = False, dialect: Dialect = None) -> None:
     """Show steps, tokens, memory and time of a run before anything is loaded."""
     from luthier.dialects import read
     from luthier.errors import LuthierError
     from luthier.plan.plan import plan_recipe
     from luthier.plan.support import unsupported
 
-    reading = read(file, words or ())
+    reading = read(file, words or (), dialect)
     refused = [*reading.refusals(), *unsupported(reading.recipe)]
     try:
         plan = plan_recipe(reading.recipe)

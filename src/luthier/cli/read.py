@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import typer
 
-from luthier.cli.arguments import File, Json, Words, print_json, shorten
+from luthier.cli.arguments import Dialect, File, Json, Words, print_json, shorten
 
 
-def command(file: File, words: Words = None, as_json: Json = False) -> None:
+def command(file: File, words: Words = None, as_json: Json = False, dialect: Dialect = None) -> None:
     """Show the recipe that a file means, with an account of every key."""
     from luthier.dialects import Outcome, read
 
-    reading = read(file, words or ())
+    reading = read(file, words or (), dialect)
     if as_json:
         print_json(reading.tree())
     else:
@@ -38,5 +38,7 @@ def command(file: File, words: Words = None, as_json: Json = False) -> None:
             escape(to_yaml(reading.recipe.tree(changed_only=True))),
             highlight=False,
         )
+        for fault in reading.faults:
+            console.print(f"[red]open[/red] {escape(str(fault))}", highlight=False)
     if reading.refusals():
         raise typer.Exit(2)

@@ -7,20 +7,21 @@ from typing import Annotated
 
 import typer
 
-from luthier.cli.arguments import File, Words
+from luthier.cli.arguments import Dialect, File, Words
 
 
 def command(
     file: File,
     words: Words = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Say only what went wrong.")] = False,
+    dialect: Dialect = None,
 ) -> None:
     """Train; the same command goes on where an interrupted run left off."""
     from rich.console import Console
 
     from luthier.dialects import read
 
-    reading = read(file, words or ())
+    reading = read(file, words or (), dialect)
     console = Console(quiet=quiet, highlight=False, soft_wrap=True)
     console.print(f"[bold]luthier train {file}[/bold]: {reading.recipe.method.kind} into {reading.recipe.output.dir}")
     from luthier.train.display import Display
