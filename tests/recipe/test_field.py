@@ -82,7 +82,7 @@ def test_settings_of_the_same_section_class_have_one_description() -> None:
 
 @pytest.mark.parametrize(
     "section",
-    [Recipe, *{kind for info in ALL.values() if (kind := section_class(info))}],
+    dict.fromkeys([Recipe, *(kind for info in ALL.values() if (kind := section_class(info)))]),
     ids=lambda kind: kind.__name__,
 )
 def test_every_section_is_frozen_and_refuses_strangers(section: type[Section]) -> None:

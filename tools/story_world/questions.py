@@ -8,7 +8,7 @@ from itertools import product
 from tools.story_world.inhabitants import CATEGORIES, SEEDS, Inhabitant
 from tools.story_world.sections import read_sections
 
-WORDINGS_A_FACT = 12
+WORDINGS_A_FACT = 14
 """How many wordings of every training fact the training file has."""
 
 
