@@ -29,7 +29,7 @@ def read(path: str | Path, words: Sequence[str] = (), dialect: str | None = None
 
 def detect(text: str, name: str) -> str:
     """The name of the dialect that a file's keys show; Luthier's own when none does, which then tells what is wrong."""
-    for candidate in names("dialects"):
+    for candidate in sorted(names("dialects"), key=lambda one: one != "luthier"):
         reader = resolve("dialects", candidate)
         try:
             document = reader.parse(text, name)
