@@ -10,6 +10,9 @@ demo: $(VENV)/.luthier
 	$(BIN)/luthier train recipes/story-pretrain.yaml
 	$(BIN)/luthier train recipes/story-questions.yaml
 	@echo
+	@echo "Facts that the table never asks for, and only the stories tell:"
+	$(BIN)/luthier evaluate runs/story-questions --data recipes/data/questions-from-stories.csv --max-new-tokens 32
+	@echo
 	@echo "Look at the reports: runs/story-pretrain/report.html and runs/story-questions/report.html"
 	@echo "Now ask it yourself: $(BIN)/luthier generate runs/story-questions --prompt 'Where does Maren live?'"
 	@echo "Next, your own rows: copy recipes/story-questions.yaml, change data.train, and luthier plan it"
