@@ -20,6 +20,11 @@ def threads() -> int:
     return int(named) if named.isdigit() and int(named) > 0 else cores()
 
 
+def language() -> str:
+    """The language to explain in: Chinese where ``LANG`` names it (``zh_CN.UTF-8``), else English."""
+    return "zh" if os.environ.get("LANG", "").lower().startswith("zh") else "en"
+
+
 def yield_idle_threads() -> None:
     """Let OpenMP threads sleep rather than spin while they wait, unless the user has said otherwise.
 

@@ -40,13 +40,13 @@ def test_plan_makes_no_folder(luthier: Run, write_recipe: Write, world: World, t
 
 
 def test_plan_names_what_is_not_there_yet_beside_the_plan(luthier: Run, write_recipe: Write, world: World) -> None:
-    path = write_recipe(world.recipe(pack={"kind": "first_fit"}, output={"merge": True}))
+    path = write_recipe(world.recipe(method={"z_loss": 1e-4}, output={"merge": True}))
     told = luthier("plan", path, "--json")
     assert told.returncode == 2
-    assert [line.partition(":")[0] for line in json.loads(told.stdout)["refused"]] == ["pack.kind", "output.merge"]
+    assert [line.partition(":")[0] for line in json.loads(told.stdout)["refused"]] == ["method.z_loss", "output.merge"]
     shown = luthier("plan", path)
     assert shown.returncode == 2
-    assert "refused pack.kind: first_fit is not there yet" in shown.stdout and "steps" in shown.stdout
+    assert "refused method.z_loss: it is not there yet" in shown.stdout and "steps" in shown.stdout
 
 
 def test_plan_tells_what_is_not_there_yet_also_where_there_can_be_no_plan(

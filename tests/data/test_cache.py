@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from luthier.data.cache import content_key, entry, keep
+from luthier.data.cache import alone, content_key, entry, keep
 from luthier.errors import DataError
 
 
@@ -133,3 +133,58 @@ keep(Path(sys.argv[1]), make)
     assert not (tmp_path / "key").exists() and len(names(tmp_path)) == 1
     keep(tmp_path / "key", write("whole"))
     assert (tmp_path / "key" / "file").read_text() == "whole"
+
+
+HOLDER = """
+import sys
+from pathlib import Path
+from luthier.data.cache import alone
+
+with alone(Path(sys.argv[1]), lambda text: print("waits", flush=True)):
+    print("has it", flush=True)
+    sys.stdin.readline()
+"""
+
+
+def holder(path: Path) -> subprocess.Popen[str]:
+    pipe = subprocess.PIPE
+    return subprocess.Popen([sys.executable, "-c", HOLDER, str(path)], stdin=pipe, stdout=pipe, text=True)
+
+
+def said(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    return process.stdout.readline().strip()
+
+
+@pytest.mark.parametrize("death", [False, True], ids=["done", "killed"])
+def test_one_process_works_and_the_other_waits_until_it_is_done_or_dead(tmp_path: Path, death: bool) -> None:
+    first = holder(tmp_path / "key")
+    assert said(first) == "has it"
+    second = holder(tmp_path / "key")
+    assert said(second) == "waits"
+    if death:
+        first.kill()
+    first.communicate("" if death else "go\n", timeout=60)
+    assert said(second) == "has it"
+    second.communicate("go\n", timeout=60)
+    assert second.returncode == 0 and names(tmp_path) == []
+
+
+def test_entries_of_other_keys_need_not_wait(tmp_path: Path) -> None:
+    with alone(tmp_path / "key"), alone(tmp_path / "other"):
+        assert len(names(tmp_path)) == 2
+
+
+def test_what_a_dead_process_left_is_cleared_away(tmp_path: Path) -> None:
+    (tmp_path / ".key-half").mkdir()
+    (tmp_path / ".key-half" / "file").write_text("half")
+    (tmp_path / ".other-half").mkdir()
+    with alone(tmp_path / "key"):
+        assert names(tmp_path) == [".key.lock", ".other-half"]
+    assert names(tmp_path) == [".other-half"]
+
+
+def test_a_place_that_cannot_be_written_is_refused_before_the_work(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(DataError, match="the cache cannot be written"), alone(tmp_path / "file" / "key"):
+        pass

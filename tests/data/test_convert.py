@@ -10,6 +10,7 @@ import pytest
 from luthier.data.convert import MOST_SHOWN, attempts_of, detect, examples_of
 from luthier.data.example import Example, Message, Row
 from luthier.errors import DataError, Fault, RecipeError
+from luthier.registry import TABLES
 from tests.conftest import write_jsonl
 from tests.data.made import source_of
 
@@ -31,6 +32,15 @@ def rows(path: Path, pattern: str) -> Path:
         ("instruction input output text", "alpaca"),
         ("category human assistant", "human_assistant"),
         ("text meta", "text"),
+        ("input_ids attention_mask labels text", "tokens"),
+        ("segments", "input_output"),
+        ("prompt chosen rejected", "pairs"),
+        ("instruction chosen_response rejected_response", "pairs"),
+        ("prompt completion label", "labelled"),
+        ("prompt completion", "completion"),
+        ("instruction output reflection corrected", "reflection"),
+        ("instruction input response", "gpteacher"),
+        ("INSTRUCTION RESPONSE", "oasst"),
     ],
 )
 def test_columns_show_their_format(columns: str, name: str) -> None:
@@ -44,6 +54,16 @@ def test_columns_of_no_format_are_named(columns: str) -> None:
     fault = caught.value.faults[0]
     assert fault.place == "d.jsonl:1" and fault.remedy
     assert fault.reason == f"no format fits the columns {', '.join(sorted(columns.split()))}"
+
+
+def test_an_empty_column_shows_nothing() -> None:
+    assert detect(Row("d:1", {"messages": None, "text": "x"})) == "text"
+
+
+def test_columns_of_two_formats_are_refused() -> None:
+    with pytest.raises(DataError, match="fit the formats pairs and messages") as caught:
+        detect(Row("d.jsonl:1", dict.fromkeys(("prompt", "messages", "chosen", "rejected"), "x")))
+    assert caught.value.faults[0].place == "d.jsonl:1" and caught.value.faults[0].remedy
 
 
 def test_the_columns_are_renamed_before_the_format_is_detected(tmp_path: Path) -> None:
@@ -65,6 +85,70 @@ def test_a_format_may_be_the_users_own_function(tmp_path: Path) -> None:
 
 def backwards(row: Row) -> Example:
     return Example((Message("text", row.value["x"][::-1]),), row.origin)
+
+
+@pytest.mark.parametrize("name", TABLES["formats"])
+def test_every_format_refuses_a_strange_row_as_a_bad_row(tmp_path: Path, name: str) -> None:
+    path = write_jsonl(tmp_path / "d.jsonl", [{"strange": 1}])
+    (attempt,) = attempts_of(source_of(path, format=name))
+    assert isinstance(attempt, Fault) and attempt.place == f"{path}:1" and attempt.remedy
+    assert "strange" in attempt.reason
+
+
+TALK = {"messages": [{"role": "system", "content": "S"}, {"role": "user", "content": "Hi"}]}
+
+
+def one(tmp_path: Path, row: dict[str, Any], **settings: Any) -> Example | Fault:
+    (attempt,) = attempts_of(source_of(write_jsonl(tmp_path / "d.jsonl", [row]), **settings))
+    return attempt
+
+
+def test_system_messages_can_be_left_out_of_both_answers(tmp_path: Path) -> None:
+    row = {"prompt": "Who?", "chosen": "Mira.", "rejected": "Dunno.", "system": "S"}
+    example = one(tmp_path, row, drop_system=True)
+    assert isinstance(example, Example)
+    assert [message.role for message in (*example.messages, *example.rejected)] == ["user", "assistant"] * 2
+
+
+def test_a_row_that_is_nothing_but_a_system_message_is_a_bad_one(tmp_path: Path) -> None:
+    attempt = one(tmp_path, {"messages": TALK["messages"][:1]}, drop_system=True)
+    assert isinstance(attempt, Fault) and "nothing but a system message" in attempt.reason
+
+
+def test_what_a_source_learns_is_written_on_its_turns(tmp_path: Path) -> None:
+    turns = [*TALK["messages"], {"role": "user", "content": "x", "trained": False}]
+    example = one(tmp_path, {"messages": turns}, train_on=("user",))
+    assert isinstance(example, Example)
+    assert [message.trained for message in example.messages] == [False, True, False]
+
+
+def test_a_plain_document_stays_whole_whatever_is_learned(tmp_path: Path) -> None:
+    example = one(tmp_path, {"text": "Once."}, train_on=("user",), prompt={"format": "{instruction}"})
+    assert isinstance(example, Example) and example.messages == (Message("text", "Once."),)
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({"roles": {"asker": ("user",)}}, "'asker' is not a role"),
+        ({"prompt": {"format": "{input}"}}, "has no place for the question"),
+        ({"prompt": {"no_input_format": "x"}}, "has no place for the question"),
+    ],
+)
+def test_settings_of_a_source_that_cannot_be_are_refused(tmp_path: Path, settings: Any, reason: str) -> None:
+    with pytest.raises(DataError, match=reason) as caught:
+        one(tmp_path, TALK, **settings)
+    assert caught.value.faults[0].place and caught.value.faults[0].remedy
+
+
+def test_only_the_named_files_of_a_folder_are_read(tmp_path: Path) -> None:
+    for name in "abc":
+        write_jsonl(tmp_path / f"{name}.jsonl", [{"text": name}])
+    examples = examples_of(source_of(tmp_path, files=("c.jsonl", "a.jsonl")))
+    assert [example.messages[0].content for example in examples] == ["c", "a"]
+    with pytest.raises(DataError, match="there is no such file") as caught:
+        list(examples_of(source_of(tmp_path, files=("d.jsonl",))))
+    assert caught.value.faults[0].place.endswith("d.jsonl")
 
 
 def test_an_unknown_format_is_refused_with_the_nearest(tmp_path: Path) -> None:

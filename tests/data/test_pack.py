@@ -1,75 +1,17 @@
-"""Documents fill packs as if they had been placed one after the other."""
+"""Packs of whole documents and of pieces."""
 
 from __future__ import annotations
-
-from bisect import bisect_left, insort
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from luthier.data.pack import Packs, best_fit, one_each
+from luthier.data.pack import Packs, Piece, concatenate, joined, one_each
 
 
 def contents(packs: Packs) -> list[list[int]]:
     return [packs[pack].tolist() for pack in range(len(packs))]
-
-
-def rooms(packs: Packs, lengths: np.ndarray[tuple[int], np.dtype[np.int64]], capacity: int) -> list[int]:
-    return sorted(capacity - int(lengths[packs[pack]].sum()) for pack in range(len(packs)))
-
-
-def one_after_the_other(lengths: list[int], capacity: int) -> list[int]:
-    """The room that best-fit decreasing leaves in each pack, sorted: the definition, word by word."""
-    left: list[int] = []
-    for length in sorted(lengths, reverse=True):
-        at = bisect_left(left, length)
-        insort(left, (left.pop(at) if at < len(left) else capacity) - length)
-    return left
-
-
-@given(st.integers(1, 60).flatmap(lambda cap: st.tuples(st.just(cap), st.lists(st.integers(1, cap), max_size=80))))
-@settings(max_examples=200, deadline=None)
-def test_groups_are_placed_as_single_documents_would_be(case: tuple[int, list[int]]) -> None:
-    capacity, given_lengths = case
-    lengths = np.array(given_lengths, np.int64)
-    packs = best_fit(np.arange(len(lengths)), lengths, capacity)
-    assert rooms(packs, lengths, capacity) == one_after_the_other(given_lengths, capacity)
-    assert sorted(packs.documents.tolist()) == list(range(len(lengths)))
-    assert all(contents(packs))
-
-
-@pytest.mark.parametrize("capacity", [64, 257])
-def test_many_documents_are_placed_as_single_ones_would_be(capacity: int) -> None:
-    lengths = np.random.default_rng(0).integers(1, capacity + 1, 4000)
-    packs = best_fit(np.random.default_rng(1).permutation(4000), lengths, capacity)
-    assert rooms(packs, lengths, capacity) == one_after_the_other(lengths.tolist(), capacity)
-    assert min(rooms(packs, lengths, capacity)) >= 0
-
-
-def test_only_the_named_documents_are_packed() -> None:
-    packs = best_fit(np.array([4, 1]), np.array([9, 3, 9, 9, 2]), 5)
-    assert contents(packs) == [[1, 4]]
-
-
-def test_equal_documents_go_in_the_order_that_was_given() -> None:
-    packs = best_fit(np.array([3, 0, 2, 1]), np.array([2, 2, 2, 2]), 4)
-    assert contents(packs) == [[3, 0], [2, 1]]
-    order = np.random.default_rng(0).permutation(500)
-    many = best_fit(order, np.random.default_rng(1).integers(1, 3, 500), 1000)
-    lengths = np.random.default_rng(1).integers(1, 3, 500)
-    assert many.documents.tolist() == sorted(order.tolist(), key=lambda d: -lengths[d])
-
-
-def test_no_documents_make_no_packs() -> None:
-    assert len(best_fit(np.arange(0), np.array([], np.int64), 8)) == 0
-
-
-def test_lengths_like_alpacas_fill_nearly_all_room() -> None:
-    lengths = np.clip(np.random.default_rng(0).lognormal(4.3, 0.7, 20_000).astype(np.int64), 12, 1024)
-    packs = best_fit(np.arange(len(lengths)), lengths, 1024)
-    assert lengths.sum() / (1024 * len(packs)) > 0.999
 
 
 def test_packs_can_be_taken_in_another_order() -> None:
@@ -80,3 +22,75 @@ def test_packs_can_be_taken_in_another_order() -> None:
 
 def test_each_document_can_have_a_pack_of_its_own() -> None:
     assert contents(one_each(np.array([2, 0, 1]))) == [[2], [0], [1]]
+
+
+def test_packs_can_be_joined() -> None:
+    one, two = Packs(np.array([4, 1, 2]), np.array([0, 2, 3])), Packs(np.array([1, 4]), np.array([0, 2]))
+    assert contents(joined([one, two])) == [[4, 1], [2], [1, 4]]
+    assert joined([one]) is one
+
+
+@pytest.mark.parametrize("count", [2, 3, 4, 5])
+def test_packs_can_be_split_up(count: int) -> None:
+    split = Packs(np.array([4, 1, 2, 0, 3]), np.array([0, 3, 5])).split_up(count)
+    assert len(split) == count and all(contents(split))
+    assert split.documents.tolist() == [4, 1, 2, 0, 3]
+    together = [{4, 1, 2}, {0, 3}]
+    assert all(any(set(pack) <= whole for whole in together) for pack in contents(split))
+
+
+def test_whole_documents_are_items_as_they_are() -> None:
+    packs = Packs(np.array([5, 3, 1]), np.array([0, 2, 3]))
+    assert packs.items(0, 1) == [5, 3] and packs.items(0, 2) == [5, 3, 1] and packs.items(2, 2) == []
+    assert packs.lengths(np.array([0, 10, 0, 30, 0, 50])).tolist() == [50, 30, 10]
+
+
+LENGTHS = st.lists(st.integers(1, 40), max_size=30)
+
+
+def tokens_of(packs: Packs) -> list[list[tuple[int, int]]]:
+    """(document, place) of every token, pack by pack."""
+    rows: list[list[tuple[int, int]]] = []
+    for pack in range(len(packs)):
+        rows.append([])
+        for item in packs.items(pack, pack + 1):
+            assert isinstance(item, Piece) and item.begin < item.end
+            rows[-1] += [(item.document, place) for place in range(item.begin, item.end)]
+    return rows
+
+
+@given(LENGTHS, st.integers(1, 25), st.permutations(range(30)))
+@settings(max_examples=200, deadline=None)
+def test_concatenated_every_token_comes_once_and_every_row_but_the_last_is_full(
+    found: list[int], capacity: int, order: list[int]
+) -> None:
+    documents = [one for one in order if one < len(found)]
+    packs = concatenate(np.array(documents, np.int64), np.array(found, np.int64), capacity)
+    rows = tokens_of(packs)
+    assert [token for row in rows for token in row] == [(d, place) for d in documents for place in range(found[d])]
+    assert {len(row) for row in rows[:-1]} <= {capacity} and len(packs) == -(-sum(found) // capacity)
+    assert packs.lengths(np.array(found)).sum() == sum(found)
+
+
+@given(LENGTHS, st.integers(1, 25), st.integers(1, 30))
+@settings(max_examples=200, deadline=None)
+def test_concatenated_into_a_number_of_rows(found: list[int], capacity: int, count: int) -> None:
+    count = min(count, sum(found))
+    rows = tokens_of(concatenate(np.arange(len(found)), np.array(found, np.int64), capacity, count))
+    everything = [(d, place) for d, length in enumerate(found) for place in range(length)]
+    assert len(rows) == count and all(0 < len(row) <= capacity for row in rows)
+    assert [token for row in rows for token in row] == everything[: count * capacity]
+
+
+def test_a_document_may_fill_several_rows() -> None:
+    packs = concatenate(np.array([1, 0]), np.array([2, 7]), 3)
+    assert [packs.items(row, row + 1) for row in range(3)] == [
+        [Piece(1, 0, 3)],
+        [Piece(1, 3, 6)],
+        [Piece(1, 6, 7), Piece(0, 0, 2)],
+    ]
+
+
+def test_documents_that_end_with_a_row_are_not_cut() -> None:
+    packs = concatenate(np.arange(3), np.array([3, 1, 2]), 3)
+    assert packs.items(0, 2) == [Piece(0, 0, 3), Piece(1, 0, 1), Piece(2, 0, 2)]

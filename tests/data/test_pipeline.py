@@ -8,7 +8,9 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +18,9 @@ import numpy as np
 import pytest
 
 from luthier.data import pipeline
+from luthier.data.cache import alone
 from luthier.data.encoder import Encoder
-from luthier.data.pipeline import cache_entry, prepare, split_holdout, texts
+from luthier.data.pipeline import cache_entry, examples, prepare, split_holdout, texts
 from luthier.data.store import TokenStore
 from luthier.errors import DataError
 from luthier.recipe import Recipe
@@ -126,8 +129,25 @@ def test_long_rows_are_cut_and_what_is_lost_is_counted(world: World, uneven: Pat
     assert store.summary["lost_answer_tokens"] == dropped - kept
 
 
-def test_a_row_cut_before_its_answer_is_untrained(world: World, uneven: Path) -> None:
-    assert counted(world, uneven, overlong="truncate")["fates"] == {"kept": 2, "untrained": 1}
+def test_a_row_cut_before_its_answer_is_refused_unless_asked_for(world: World, uneven: Path) -> None:
+    with pytest.raises(DataError, match="nothing of it would be learned") as caught:
+        counted(world, uneven, overlong="truncate")
+    assert [fault.place for fault in caught.value.faults] == [f"{uneven}:2"] and entries() == []
+    assert "data.vanished: drop" in caught.value.faults[0].remedy
+    found = counted(world, uneven, overlong="truncate", vanished="drop")
+    assert found["fates"] == {"kept": 2, "vanished": 1}
+    assert found["lost_targets"] == {"vanished": found["lost_answer_tokens"]} and found["lost_answer_tokens"] > 30
+
+
+def test_the_answer_can_be_kept_whole(world: World, tmp_path: Path, encoder: Encoder) -> None:
+    turns = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "x" * 300}]
+    row = {"messages": [*turns, {"role": "assistant", "content": "At the mill."}]}
+    path = write_jsonl(tmp_path / "d.jsonl", [row])
+    store, _ = prepared(recipe(world, path, data={"overlong": "keep_answer"}), world.model)
+    text = encoder.decode(store[0].ids.tolist(), skip_control=False)
+    assert text.startswith("<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\n")
+    assert len(store[0]) == 96 and learned_by_id(store[0], encoder) == ["At the mill.<|im_end|>"]
+    assert store.summary["fates"] == {"truncated": 1} and store.summary["lost_answer_tokens"] == 0
 
 
 def test_long_documents_are_split_with_nothing_lost_but_first_targets(world: World, tmp_path: Path) -> None:
@@ -167,7 +187,12 @@ def test_bad_rows_above_the_budget_leave_no_entry(world: World, tmp_path: Path) 
     path = write_jsonl(tmp_path / "d.jsonl", [ROWS[0], {"human": "x"}, {"human": "y"}])
     with pytest.raises(DataError) as caught:
         counted(world, path, bad_rows=1)
-    assert len(caught.value.faults) == 2 and entries() == []
+    assert [fault.place for fault in caught.value.faults[:2]] == [f"{path}:2", f"{path}:3"] and entries() == []
+    assert caught.value.faults[2].reason == "2 bad rows, written down with the reasons"
+    assert [json.loads(line)["human"] for line in Path(caught.value.faults[2].place).read_text().splitlines()] == [
+        "x",
+        "y",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -243,6 +268,8 @@ def test_settings_that_do_not_touch_the_documents_use_the_cache(
         ({}, {"last_turn_only": True}),
         ({}, {"overlong": "truncate"}),
         ({}, {"deduplicate": True}),
+        ({}, {"near_duplicates": 0.9}),
+        ({}, {"vanished": "drop"}),
         ({}, {"bad_rows": 1}),
         ({"format": "human_assistant"}, {}),
         ({"columns": {"human": "assistant", "assistant": "human"}}, {}),
@@ -411,6 +438,49 @@ def test_two_processes_can_prepare_the_same_rows_at_once(world: World, tmp_path:
     store, cached = prepared(recipe(world, path), world.model)
     assert cached and place.name == store.key
     assert {tuple(out.split()[:2]) for out, _ in said} == {("3000", str(store.ids.sum()))}
+    assert sorted(out.split()[2] for out, _ in said) == ["False", "True"]
+
+
+def test_who_waits_is_told_why(world: World, rows: Path) -> None:
+    wanted = recipe(world, rows)
+    place = cache_entry(wanted, wanted.data.train, world.model, Encoder.open(world.model))
+    said: list[str] = []
+    with ThreadPoolExecutor(1) as thread, alone(place):
+        waiting = thread.submit(prepare, wanted, wanted.data.train, world.model, None, said.append)
+        while not said and not waiting.done():
+            time.sleep(0.01)
+    assert said == ["another process is preparing the same rows; waiting for it"]
+    assert len(waiting.result()[0]) == 8
+
+
+def test_a_file_in_another_encoding_is_told_of(world: World, tmp_path: Path) -> None:
+    path = tmp_path / "d.jsonl"
+    path.write_bytes('{"human": "磨坊在哪里", "assistant": "在河边"}\n'.encode("gbk"))
+    store, _ = prepared(recipe(world, path), world.model)
+    assert store.summary["notes"] == [f"{path} was read as GB18030, not UTF-8"]
+    assert learned_by_id(store[0], Encoder.open(world.model)) == ["在河边<|im_end|>"]
+
+
+def test_near_duplicates_are_dropped_and_counted(world: World, tmp_path: Path) -> None:
+    words = " ".join(f"w{n}" for n in range(30))
+    texts = [words, words + " more", "something else altogether", words]
+    path = write_jsonl(tmp_path / "d.jsonl", [{"text": text} for text in texts])
+    found = counted(world, path, near_duplicates=0.8, max_length=512)
+    assert found["fates"] == {"kept": 2, "near_duplicate": 2}
+    both = counted(world, path, near_duplicates=0.8, deduplicate=True, max_length=512)
+    assert both["fates"] == {"duplicate": 1, "kept": 2, "near_duplicate": 1}
+
+
+def test_lines_that_are_no_json_are_within_the_budget_too(world: World, tmp_path: Path) -> None:
+    path = tmp_path / "d.jsonl"
+    path.write_text('oops\n{"human": "a", "assistant": "b"}\n{"human": "c"}\n')
+    found = counted(world, path, bad_rows=2)
+    assert found["fates"] == {"kept": 1} and sorted(row.split(": ")[0] for row in found["bad_rows"]) == [
+        f"{path}:1",
+        f"{path}:3",
+    ]
+    wanted = recipe(world, path, data={"bad_rows": 2})
+    assert [one.origin for one in examples(wanted, wanted.data.train)] == [f"{path}:2"]
 
 
 # Documents held out.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import subprocess
 from collections.abc import Callable
@@ -159,6 +160,91 @@ def test_text_files_give_a_row_a_line(tmp_path: Path) -> None:
 def test_a_file_that_is_not_utf8_is_named_with_its_byte(tmp_path: Path, name: str) -> None:
     found = fault(written(tmp_path / name, b"abc\xe9"))
     assert found.reason == "is not UTF-8 text (byte 3)" and found.remedy == "save it as UTF-8"
+
+
+SAID = "磨坊在哪里、怎么走。就在河边的老桥旁"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "gbk", "gb18030"])
+@pytest.mark.parametrize(
+    ("name", "text", "origin"),
+    [
+        ("d.jsonl", '{{"text": "{}"}}\n', "1"),
+        ("d.json", '[{{"text": "{}"}}]', "#1"),
+        ("d.csv", "text\n{}\n", "2"),
+        ("d.tsv", "text\n{}\n", "2"),
+        ("d.txt", "{}\n", "1"),
+    ],
+)
+def test_encodings_are_told_from_the_bytes(tmp_path: Path, encoding: str, name: str, text: str, origin: str) -> None:
+    path = written(tmp_path / name, text.format(SAID).encode(encoding))
+    assert read(path) == [(origin, {"text": SAID})]
+
+
+def test_utf_16_lines_end_at_line_feeds_only(tmp_path: Path) -> None:
+    path = written(tmp_path / "d.jsonl", '{"a": "1"}\r\n\n{"a": "\u20282\x85"}'.encode("utf-16"))
+    assert read(path) == [("1", {"a": "1"}), ("3", {"a": "\u20282\x85"})]
+
+
+def test_western_text_is_not_taken_for_chinese(tmp_path: Path) -> None:
+    path = written(tmp_path / "d.txt", "na\xefve caf\xe9s, d\xe9j\xe0 vu, \xfcber".encode("latin-1"))
+    assert fault(path).reason == "is not UTF-8 text (byte 2)"
+
+
+@pytest.mark.parametrize("name", ["d.jsonl.gz", "d.JSONL.GZ"])
+def test_packed_files_are_unpacked(tmp_path: Path, name: str) -> None:
+    path = written(tmp_path / name, gzip.compress(b'{"a": 1}\n{"a": 2}\n'))
+    assert read(path) == [("1", {"a": 1}), ("2", {"a": 2})]
+    assert read(tmp_path)[1][0] == f"{path}:2"
+
+
+def test_a_packed_file_that_is_cut_off_is_refused(tmp_path: Path) -> None:
+    found = fault(written(tmp_path / "d.csv.gz", gzip.compress(b"a,b\n1,2\n" * 99)[:-9]))
+    assert found.reason.startswith("cannot be read") and found.place == f"{tmp_path}/d.csv.gz" and found.remedy
+
+
+@pytest.mark.parametrize("name", ["d.jsonl", "d.txt", "d.jsonl.gz"])
+def test_an_empty_file_has_no_rows(tmp_path: Path, name: str) -> None:
+    assert read(written(tmp_path / name, gzip.compress(b"") if name.endswith("gz") else b"")) == []
+
+
+def test_an_empty_json_file_is_called_so(tmp_path: Path) -> None:
+    assert fault(written(tmp_path / "d.json", " \n")).reason == "is empty"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "place"),
+    [("d.jsonl", '{"a": 1}\n\0\0\0\0\n', "2"), ("d.csv", "a\nx\0y\n", "2"), ("d.txt", "one\ntw\0o\n", "2")],
+)
+def test_nul_bytes_are_named(tmp_path: Path, name: str, text: str, place: str) -> None:
+    found = fault(written(tmp_path / name, text))
+    assert "NUL" in found.reason and found.place == f"{tmp_path / name}:{place}" and "anew" in found.remedy
+
+
+def test_nesting_without_end_is_a_bad_line(tmp_path: Path) -> None:
+    found = fault(written(tmp_path / "d.jsonl", '{"a": ' + "[" * 100_000 + "\n"))
+    assert found.place == f"{tmp_path}/d.jsonl:1" and found.reason.startswith("is not JSON")
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [("{'a': 'b'}", "double quotes"), ('{"a": "b"', "cut off"), ('{"a": 1}{"a": 2}', "one object a line")],
+)
+def test_what_to_write_instead_is_said(tmp_path: Path, line: str, said: str) -> None:
+    assert said in fault(written(tmp_path / "d.jsonl", line + "\n")).remedy
+
+
+def test_a_line_may_be_giant(tmp_path: Path) -> None:
+    text = "word " * (10 << 20)
+    path = written(tmp_path / "d.jsonl", json.dumps({"text": text}) + '\n{"text": "x"}\n')
+    rows = rows_of(source_of(path))
+    assert len(next(rows).value["text"]) == len(text) and next(rows).origin == f"{path}:2"
+
+
+def test_a_file_that_may_not_be_read_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "loop.jsonl").symlink_to("/proc/self/mem")
+    found = fault(tmp_path / "loop.jsonl")
+    assert found.reason.startswith("cannot be read") and found.remedy
 
 
 def test_a_folder_is_read_through_in_the_order_of_its_names(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from luthier.data.store import TokenStore, collect, load, save
+from luthier.data.store import ARRAYS, TokenStore, collect, load, save
 from luthier.data.tokens import Tokens
 from luthier.errors import DataError
 
@@ -19,7 +19,7 @@ DOCUMENTS = [
     Tokens(np.array([2**31 - 1], np.int32), np.array([True]), "ü/longer name.jsonl:12345"),
     Tokens(np.array([8, 9], np.int32), np.array([True, True]), "b:2"),
 ]
-FILES = ["ids.npy", "trained.npy", "offsets.npy", "origins.npy", "summary.json"]
+FILES = [*(f"{name}.npy" for name in ARRAYS), "names.json", "summary.json"]
 
 
 @pytest.fixture
@@ -92,7 +92,7 @@ def test_a_damaged_store_is_refused_with_its_folder(folder: Path, name: str, har
     assert "the prepared data are damaged" in damaged(folder)
 
 
-@pytest.mark.parametrize("name", ["ids", "trained", "offsets", "origins"])
+@pytest.mark.parametrize("name", list(ARRAYS))
 def test_files_of_two_stores_do_not_go_together(folder: Path, name: str) -> None:
     other = folder / "other"
     other.mkdir()
@@ -115,3 +115,8 @@ def test_the_summary_is_written_last(tmp_path: Path) -> None:
 
 def test_the_summary_is_plain_json(folder: Path) -> None:
     assert json.loads((folder / "summary.json").read_text(encoding="utf-8")) == {"rows": 3, "note": "ü"}
+
+
+def test_the_source_of_a_document_is_told_by_how_many_each_source_has() -> None:
+    assert collect(DOCUMENTS, {"documents_by_source": [1, 0, 2]}).sources.tolist() == [0, 2, 2]
+    assert collect(DOCUMENTS, {}).sources.tolist() == [0, 0, 0]

@@ -100,17 +100,6 @@ def test_chatml_is_chatml(encoder: Encoder) -> None:
     assert text_of_spans(template_of("chatml", encoder).spans(ASKED)) == expected
 
 
-def test_alpaca_is_alpaca(encoder: Encoder) -> None:
-    template = template_of("alpaca", encoder)
-    expected = (
-        "Below is an instruction that describes a task. Write a response that appropriately completes the request.\n\n"
-        "### Instruction:\nWhere is Mira?\n\n### Response:\n"
-    )
-    assert text_of_spans(template.prompt(ASKED)) == expected
-    assert text_of_spans(template.spans(ASKED)) == expected + "Here.<|im_end|>\n\n"
-    assert text_of_spans(template.prompt(LONG)).startswith("Be brief.\n\n### Instruction:\nWhere")
-
-
 def test_plain_is_question_and_answer(encoder: Encoder) -> None:
     assert text_of_spans(template_of("plain", encoder).spans(ASKED)) == "Where is Mira?\n Here.<|im_end|>\n"
 
@@ -328,7 +317,7 @@ def test_a_template_that_rewrites_control_tokens_of_the_text_is_refused(encoder:
 # Prompts are the beginning of what was trained on.
 
 
-@pytest.mark.parametrize("name", ["chatml", "alpaca", "plain", RICH])
+@pytest.mark.parametrize("name", ["chatml", "plain", RICH])
 @pytest.mark.parametrize("example", [ASKED, LONG, talk(("user", "\n\nx"), ("assistant", "\n\n y\n"))])
 @pytest.mark.parametrize("train_on", [("assistant",), ("user", "assistant")])
 def test_training_ids_are_prompt_answer_and_terminator(
@@ -452,7 +441,8 @@ def test_auto_is_the_tokenizers_own(tmp_path: Path) -> None:
 def test_auto_without_one_names_ours(encoder: Encoder) -> None:
     with pytest.raises(TemplateError, match="has no chat template") as caught:
         template_source("auto", encoder)
-    assert caught.value.faults[0].remedy == "name one: alpaca, chatml, plain"
+    remedy = caught.value.faults[0].remedy
+    assert remedy.startswith("name one: alpaca, chatglm3, chatml, ") and "firefly/ and a name" in remedy
 
 
 def test_a_template_may_be_a_file(tmp_path: Path, encoder: Encoder) -> None:
@@ -462,7 +452,12 @@ def test_a_template_may_be_a_file(tmp_path: Path, encoder: Encoder) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "remedy"), [("chatmll", "did you mean chatml?"), ("./no.jinja", "name a .jinja file")]
+    ("name", "remedy"),
+    [
+        ("chatmll", "did you mean chatml?"),
+        ("firefly/qwn", "did you mean firefly/qwen?"),
+        ("./no.jinja", "name a .jinja file"),
+    ],
 )
 def test_an_unknown_template_is_refused(encoder: Encoder, name: str, remedy: str) -> None:
     with pytest.raises(TemplateError, match="is not a chat template") as caught:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -79,7 +80,7 @@ def test_a_document_ends_openly_without_an_end_token(tmp_path: Path) -> None:
     assert as_document(text, encoder).ids.tolist() == [0, 1]
 
 
-@pytest.mark.parametrize("overlong", ["drop", "truncate", "truncate_left", "split", "refuse"])
+@pytest.mark.parametrize("overlong", ["drop", "truncate", "truncate_left", "split", "refuse", "keep_answer"])
 def test_a_document_that_fits_is_kept_as_it_is(overlong: str) -> None:
     tokens = document([0, 1, 1])
     assert fit(tokens, 3, overlong) == (Fate.KEPT, [tokens])
@@ -112,17 +113,38 @@ def test_pieces_without_a_target_are_left_out() -> None:
 
 
 @pytest.mark.parametrize(
-    ("trained", "overlong"),
+    ("trained", "overlong", "fate"),
     [
-        ([0, 0], "drop"),
-        ([1, 0], "drop"),
-        ([0, 0, 0, 1], "truncate"),
-        ([0, 1, 0, 0], "truncate_left"),
-        ([0] * 9, "split"),
+        ([0, 0], "drop", Fate.UNTRAINED),
+        ([1, 0], "drop", Fate.UNTRAINED),
+        ([0] * 9, "split", Fate.UNTRAINED),
+        ([0] * 9, "drop", Fate.UNTRAINED),
+        ([0, 0, 0, 1], "truncate", Fate.VANISHED),
+        ([0, 1, 0, 0], "truncate_left", Fate.VANISHED),
     ],
 )
-def test_a_document_of_which_nothing_is_learned_is_left_out(trained: list[int], overlong: str) -> None:
-    assert fit(document(trained), 3 if len(trained) > 3 else 9, overlong) == (Fate.UNTRAINED, [])
+def test_a_document_of_which_nothing_is_learned_is_left_out(trained: list[int], overlong: str, fate: Fate) -> None:
+    assert fit(document(trained), 3 if len(trained) > 3 else 9, overlong) == (fate, [])
+
+
+@pytest.mark.parametrize(
+    ("trained", "head", "kept", "learned"),
+    [
+        ("..........AAA.", 3, [0, 1, 2, 8, 9, 10, 11, 12], [10, 11, 12]),
+        ("..........AAA.", 0, [5, 6, 7, 8, 9, 10, 11, 12], [10, 11, 12]),
+        ("...BBBBB..AAA.", 0, [5, 6, 7, 8, 9, 10, 11, 12], [10, 11, 12]),
+        ("......BB..AAA.", 0, [5, 6, 7, 8, 9, 10, 11, 12], [6, 7, 10, 11, 12]),
+        ("....AAAAAAAAAAA", 0, [2, 3, 4, 5, 6, 7, 8, 9], [4, 5, 6, 7, 8, 9]),
+        ("....AAAAAAAAAAA", 2, [0, 1, 3, 4, 5, 6, 7, 8], [4, 5, 6, 7, 8]),
+        (".......AAAAAAAA", 6, [5, 6, 7, 8, 9, 10, 11, 12], [7, 8, 9, 10, 11, 12]),
+        ("AAAAAAAAAAAA", 0, [0, 1, 2, 3, 4, 5, 6, 7], [0, 1, 2, 3, 4, 5, 6, 7]),
+    ],
+)
+def test_a_cut_can_go_around_the_answer(trained: str, head: int, kept: list[int], learned: list[int]) -> None:
+    whole = replace(document([one != "." for one in trained]), head=head)
+    fate, (piece,) = fit(whole, 8, "keep_answer")
+    assert fate is Fate.TRUNCATED and piece.ids.tolist() == kept
+    assert piece.ids[piece.trained].tolist() == learned
 
 
 @given(

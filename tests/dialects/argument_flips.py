@@ -143,7 +143,9 @@ FLIPS: dict[str, Flip] = {
     "optim_args": Flip("rank=64", {"rank": 128}),
     "optim_target_modules": Flip(["attn"], ["mlp"]),
     "lr_scheduler_type": Flip("linear", "cosine"),
-    "lr_scheduler_kwargs": Flip({"num_cycles": 2}, {"min_lr_rate": 0.1}),
+    "lr_scheduler_kwargs": Flip(
+        {"num_cycles": 2, "min_lr_rate": 0.1}, {"min_lr_rate": 0.1}, {"lr_scheduler_type": "cosine_with_min_lr"}
+    ),
     "warmup_steps": Flip(0, 10),
     "warmup_ratio": Flip(0.1, 0.2),
     "per_device_train_batch_size": Flip(1, 2),
@@ -151,6 +153,7 @@ FLIPS: dict[str, Flip] = {
     "per_device_eval_batch_size": Flip(1, 2),
     "per_gpu_eval_batch_size": Flip(1, 2),
     "gradient_accumulation_steps": Flip(1, 2),
+    "accelerator_config": Flip(*({"gradient_accumulation_kwargs": {"num_steps": steps}} for steps in (2, 4))),
     "num_train_epochs": Flip(1, 2.5),
     "max_steps": Flip(-1, 5),
     "dataloader_drop_last": ON,
@@ -230,12 +233,34 @@ FLIPS: dict[str, Flip] = {
     "fsdp_config": Flip({"transformer_layer_cls_to_wrap": ["A"]}, {"fsdp_sync_module_states": True}),
     "fsdp_min_num_params": Flip(0, 100),
     "fsdp_transformer_layer_cls_to_wrap": Flip("A", "B"),
-    "deepspeed": Flip("a.json", {"zero_optimization": {"stage": 2}}),
+    "deepspeed": Flip({"zero_optimization": {"stage": 1}}, {"zero_optimization": {"stage": 2}}),
+    "sharded_ddp": Flip("simple", ["zero_dp_3", "offload"]),
     "parallelism_config": Flip({"tp_size": 2}, {"cp_size": 2}),
     "predict_with_generate": ON,
     "generation_max_length": Flip(8, 16),
     "generation_num_beams": Flip(1, 4),
+    "sortish_sampler": ON,
 }
+
+TRL_FLIPS: dict[str, Flip] = {
+    "max_length": Flip(64, 128),
+    "max_seq_length": Flip(64, 128),
+    "packing": ON,
+    "dataset_num_proc": Flip(1, 2),
+    "model_init_kwargs": Flip({"torch_dtype": "bfloat16"}, {"dtype": "float16", "attn_implementation": "sdpa"}),
+    "chat_template_path": Flip("a.jinja", "b.jinja"),
+    "eos_token": Flip("<a>", "<b>"),
+    "pad_token": Flip("<a>", "<b>"),
+    "truncation_mode": Flip("keep_start", "keep_end"),
+    "assistant_only_loss": ON,
+    "completion_only_loss": ON,
+    "use_liger": ON,
+    "loss_type": Flip("sigmoid", ["ipo"], {"beta": 0.1}),
+    "beta": Flip(0.1, 0.2, {"loss_type": "sigmoid"}),
+    "max_prompt_length": Flip(64, 128, {"beta": 0.1}),
+    "precompute_ref_log_probs": Flip(False, True, {"beta": 0.1}),
+}
+"""What TRL added."""
 
 SCALARS = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False), st.text(max_size=8))
 VALUES = st.one_of(SCALARS, st.lists(SCALARS, max_size=2), st.dictionaries(st.text(max_size=5), SCALARS, max_size=2))

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from luthier.dialects.accelerate import ACCELERATE_ROWS, accelerate_companions, launcher_rows
+from luthier.dialects.accelerate import ACCELERATE_ROWS, CHOICES, accelerate_companions, launcher_rows
 from luthier.dialects.companion import Yielding
+from luthier.dialects.peft_sft import LAUNCHER
 from luthier.dialects.reading import Account, Outcome, Reading
 from luthier.dialects.table import Inert, Key, Row
 from luthier.dialects.tabular import TableDialect
@@ -79,6 +81,12 @@ FLIPS: dict[str, tuple[Any, Any]] = {
     "fsdp_config.fsdp_offload_params": (False, True),
     "fsdp_config.fsdp_activation_checkpointing": (False, True),
     "dynamo_config.dynamo_backend": ("no", "INDUCTOR"),
+    "megatron_lm_config.megatron_lm_tp_degree": (2, 4),
+    "megatron_lm_config.megatron_lm_context_parallel_size": (2, 4),
+    "megatron_lm_config.megatron_lm_num_micro_batches": (2, 4),
+    "parallelism_config.parallelism_config_sp_size": (2, 4),
+    "parallelism_config.parallelism_config_tp_size": (2, 4),
+    "fp16": (False, True),
     "dynamo_config.dynamo_mode": ("default", "max-autotune"),
     "deepspeed_config.deepspeed_config_file": ("none", "ds.json"),
 }
@@ -184,11 +192,8 @@ def test_a_deepspeed_json_within_is_read_too(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "given",
     [
-        {"distributed_type": "TPU"},
-        {"mixed_precision": "fp8"},
-        {"compute_environment": "AMAZON_SAGEMAKER"},
-        {"tpu_use_cluster": True},
-        {"megatron_lm_config": {"a": 1}},
+        {"distributed_type": "ABACUS"},
+        {"mixed_precision": "int3"},
         {"fsdp_config.fsdp_sharding_strategy": "SOME"},
         {"deepspeed_config.offload_param_device": "tape"},
     ],
@@ -199,11 +204,65 @@ def test_what_cannot_be_is_refused_with_a_remedy(given: dict[str, Any]) -> None:
     assert "; " in found.note
 
 
+@pytest.mark.parametrize(
+    ("given", "outcome", "setting"),
+    [
+        ({"distributed_type": "TPU"}, Outcome.REPLACED, ("engine", "ddp")),
+        ({"distributed_type": "MULTI_NPU"}, Outcome.REPLACED, ("engine", "ddp")),
+        ({"distributed_type": "MEGATRON_LM"}, Outcome.REPLACED, ("engine", "fsdp")),
+        ({"mixed_precision": "fp8"}, Outcome.REPLACED, ("engine", "auto")),
+        ({"fp8_config": {"backend": "TE"}}, Outcome.INERT, ("engine", "auto")),
+        ({"compute_environment": "AMAZON_SAGEMAKER"}, Outcome.INERT, ("engine", "auto")),
+        ({"tpu_use_cluster": True}, Outcome.INERT, ("engine", "auto")),
+        ({"downcast_bf16": "yes"}, Outcome.INERT, ("engine", "auto")),
+        ({"megatron_lm_config.megatron_lm_tp_degree": 1}, Outcome.INERT, ("tensor", 1)),
+        ({"megatron_lm_config.megatron_lm_tp_degree": 2}, Outcome.APPLIED, ("tensor", 2)),
+        ({"megatron_lm_config.megatron_lm_pp_degree": 2}, Outcome.REFUSED, ("engine", "auto")),
+        ({"fp16": False}, Outcome.INERT, ("engine", "auto")),
+        ({"parallelism_config.parallelism_config_tp_size": 2}, Outcome.APPLIED, ("tensor", 2)),
+        ({"parallelism_config.parallelism_config_cp_size": 2}, Outcome.APPLIED, ("context", 2)),
+        ({"parallelism_config.parallelism_config_dp_shard_size": 2}, Outcome.INERT, ("engine", "auto")),
+        ({"deepspeed_config.gradient_clipping": "auto"}, Outcome.REPLACED, ("engine", "auto")),
+    ],
+)
+def test_what_only_steers_the_machine_is_not_refused(
+    given: dict[str, Any], outcome: Outcome, setting: tuple[str, str]
+) -> None:
+    reading = alone(given)
+    (found,) = reading.accounts
+    assert (found.outcome, getattr(reading.recipe.parallel, setting[0])) == (outcome, setting[1])
+    assert found.note
+
+
+def test_every_field_of_todays_accelerate_has_a_row() -> None:
+    from accelerate.commands.config.config_args import ClusterConfig
+
+    names = {name for row in ACCELERATE_ROWS for name in row.names}
+    assert {field.name for field in dataclasses.fields(ClusterConfig)} - names == set()
+
+
 def test_an_unknown_key_is_told() -> None:
     assert "did you mean num_processes?" in alone({"num_proceses": 2}).accounts[0].note
+
+
+def words_of_the_launcher() -> set[str]:
+    """Every flag of accelerate launch but those that ask for help, cloud keys, or another program."""
+    from accelerate.commands.launch import launch_command_parser
+
+    flags = {flag for action in launch_command_parser()._actions for flag in action.option_strings}
+    words = {flag.removeprefix("--").replace("-", "_") for flag in flags if flag.startswith("--")}
+    return words - {"help", "aws_access_key_id", "aws_secret_access_key"}
+
+
+def test_old_words_of_a_file_still_count(tmp_path: Path) -> None:
+    assert alone({"dynamo_backend": "INDUCTOR"}).recipe.runtime.compile_backend == "inductor"
+    assert host(tmp_path, "fp16: true\n").recipe.precision.compute == "fp16"
+    assert host(tmp_path, "fp16: true\nmixed_precision: bf16\n").recipe.precision.compute == "bf16"
 
 
 def test_every_word_of_the_launcher_has_a_name_of_its_own() -> None:
     names = [row.name for row in launcher_rows()]
     assert len(names) == len(set(names))
+    known = {name for row in (*launcher_rows(), *CHOICES, *LAUNCHER) for name in row.names}
+    assert {f"launcher.{word}" for word in words_of_the_launcher()} - known == set()
     assert {"launcher.zero_stage", "launcher.fsdp_offload_params", "launcher.num_processes"} <= set(names)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -44,7 +46,6 @@ training_args:
   generation_config:
     max_new_tokens: 64
   use_cpu: false
-  deepspeed: zero.json
 peft_config:
   peft_type: LORA
   task_type: CAUSAL_LM
@@ -79,7 +80,6 @@ KEYS = [
     "training_args.predict_with_generate",
     "training_args.generation_config.max_new_tokens",
     "training_args.use_cpu",
-    "training_args.deepspeed",
     "peft_config.peft_type",
     "peft_config.task_type",
     "peft_config.r",
@@ -169,7 +169,6 @@ def test_a_lora_file() -> None:
     assert (recipe.adapter.kind, recipe.adapter.rank, recipe.adapter.alpha) == ("lora", 4, 16)
     assert recipe.adapter.targets == ("query_key_value",)
     assert recipe.runtime.gradient_checkpointing
-    assert (recipe.parallel.engine, recipe.parallel.deepspeed) == ("deepspeed", "zero.json")
     assert (recipe.precision.compute, recipe.runtime.device) == ("fp16", "auto")
 
 
@@ -209,6 +208,14 @@ def test_another_value_is_another_recipe(name: str) -> None:
         ({"peft_config.token_dim": 64}, "peft_config.token_dim", Outcome.INERT, "model itself"),
         ({"peft_config.target_modules": None}, "peft_config.target_modules", Outcome.INERT, "not set"),
         ({"data_config.val_file": None}, "data_config.val_file", Outcome.INERT, "no such rows"),
+        ({"training_args.use_cpu": True}, "training_args.use_cpu", Outcome.APPLIED, "cast every weight to fp32"),
+        (
+            {"training_args.predict_with_generate": False, "data_config.val_file": "t.jsonl"},
+            "training_args.predict_with_generate",
+            Outcome.APPLIED,
+            "crashed",
+        ),
+        ({"max_input_length": 10}, "max_input_length", Outcome.APPLIED, "one budget"),
         ({"training_args.save_steps": 0}, "training_args.save_steps", Outcome.APPLIED, "at the end"),
     ],
 )
@@ -220,6 +227,50 @@ def test_what_is_said(keys: dict[str, Any], key: str, outcome: Outcome, said: st
 def test_lengths_left_out_are_the_demos() -> None:
     assert read(CHATGLM3, BASE).recipe.data.max_length == 128 + 256 + 1
     assert read(CHATGLM3, {**BASE, "max_output_length": 10}).recipe.data.max_length == 128 + 10 + 1
+
+
+def test_the_deepspeed_file_is_read_with_it(tmp_path: Path) -> None:
+    (tmp_path / "zero.json").write_text('{"zero_optimization": {"stage": 3}, "scheduler": {"type": "WarmupLR"}}')
+    text = LORA.replace(
+        "  use_cpu: false\n", "  deepspeed: zero.json\n  lr_scheduler_type: cosine\n  warmup_steps: 9\n"
+    )
+    reading = CHATGLM3.read(text, str(tmp_path / "lora.yaml"), ())
+    assert (reading.recipe.parallel.deepspeed, reading.recipe.parallel.stage) == ("zero.json", 3)
+    schedule = reading.recipe.schedule
+    assert (schedule.kind, schedule.warmup, schedule.warmup_steps) == ("constant", "log", 1000)
+    assert (reading.recipe.optimizer.lr, reading.recipe.optimizer.clip) == (0.001, None)
+    assert account(reading, "training_args.lr_scheduler_type").outcome is Outcome.REPLACED
+    assert account(reading, "zero.json: scheduler.type").place == "zero.json:1"
+
+
+def test_a_deepspeed_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    text = LORA.replace("  use_cpu: false\n", "  deepspeed: zero.json\n")
+    found = account(CHATGLM3.read(text, str(tmp_path / "lora.yaml"), ()), "training_args.deepspeed")
+    assert found.outcome is Outcome.REFUSED
+    assert "put it there" in found.note
+
+
+def test_silence_about_the_command_line_and_validation() -> None:
+    reading = read(CHATGLM3, BASE)
+    notes = {one.key: one.note for one in reading.accounts if one.outcome is Outcome.DEFAULT}
+    assert reading.recipe.checkpoint.resume == "auto"
+    assert read(CHATGLM3, {**BASE, "training_args.overwrite_output_dir": True}).recipe.checkpoint.resume == "never"
+    assert "only predicted" in notes["auto_resume_from_checkpoint"]
+    assert "crashed" in notes["validation_rows"]
+
+
+def test_glm_4s_copy_is_told_by_its_keys() -> None:
+    recipe = read(CHATGLM3, {**BASE, "combine": True, "peft_config.peft_type": "LORA"}).recipe
+    assert (recipe.data.template, recipe.precision.compute, recipe.data.last_turn_only) == ("auto", "bf16", True)
+
+
+def test_every_field_of_pefts_configurations_has_a_row() -> None:
+    from peft import IA3Config, LoraConfig, PrefixTuningConfig, PromptTuningConfig
+
+    named = {name for row in CHATGLM3.rows for name in row.names}
+    kinds = (LoraConfig, PrefixTuningConfig, PromptTuningConfig, IA3Config)
+    fields = {f"peft_config.{field.name}" for kind in kinds for field in dataclasses.fields(kind)}
+    assert fields - named == set()
 
 
 def test_tokens_are_masked() -> None:

@@ -10,11 +10,12 @@ import pytest
 
 from luthier.dialects.deepspeed import (
     DEEPSPEED_ROWS,
+    UNCLIPPED,
     deepspeed_companion,
     names_deepspeed,
     under_deepspeed,
 )
-from luthier.dialects.deepspeed_rows import SCHEDULES
+from luthier.dialects.deepspeed_schedule import SCHEDULES
 from luthier.dialects.json_document import load_json
 from luthier.dialects.reading import Account, Outcome, Reading
 from luthier.dialects.table import Inert, Key, Row, Spread
@@ -30,9 +31,14 @@ HOST = TableDialect(
             Key("lr_scheduler_type", "schedule.kind"),
             Key("accumulation", "batch.accumulation"),
             Key("clip", "optimizer.clip"),
+            Key("learning_rate", "optimizer.lr", float),
+            Key("warmup_steps", "schedule.warmup_steps"),
+            Key("max_grad_norm", "optimizer.clip"),
+            Key("weight_decay", "optimizer.weight_decay", note="biases and norms are spared"),
             Spread("deepspeed", ("parallel.engine", "parallel.deepspeed"), names_deepspeed, whole=True),
         )
     ),
+    defaults=(UNCLIPPED,),
     companions=lambda document, folder: (
         [deepspeed_companion(document.value["deepspeed"], folder)] if "deepspeed" in document.value else []
     ),
@@ -79,6 +85,9 @@ FLIPS: dict[str, tuple[Any, Any]] = {
     "scheduler.params.warmup_num_steps": (10, 20),
     "scheduler.params.cos_min_ratio": (0.1, 0.2),
     "scheduler.params.warmup_min_ratio": (0.1, 0.2),
+    "scheduler.params.warmup_type": ("log", "linear"),
+    "tensor_parallel": ({"autotp_size": 2}, {"autotp_size": 4}),
+    "sequence_parallel_size": (2, 4),
     "zero_optimization": (False, True),
     "zero_optimization.stage": (2, 3),
     "zero_optimization.offload_optimizer.device": ("none", "cpu"),
@@ -109,6 +118,8 @@ def alone(flat: dict[str, Any]) -> Reading:
 def base_for(row: Row) -> dict[str, Any]:
     if row.name in ("zero_optimization", "fp16.enabled", "bf16.enabled"):
         return {}
+    if row.name == "scheduler.params.warmup_min_lr":
+        return {"scheduler.params.warmup_max_lr": 1e-3}
     if row.name == "train_batch_size":
         return {"train_micro_batch_size_per_gpu": 2, "gradient_accumulation_steps": 2}
     return dict(BASE)
@@ -164,15 +175,68 @@ def test_its_optimiser_and_schedule_replace_the_recipes_own(tmp_path: Path) -> N
     assert accounts["optim"].outcome is Outcome.REPLACED
     assert accounts["lr_scheduler_type"].outcome is Outcome.REPLACED
     assert reading.recipe.optimizer.kind == "adamw"
-    assert reading.recipe.schedule.kind == "warmup_log_constant"
-    assert "logarithmic warm-up, then a constant" in accounts["ds.json: scheduler.type"].note
+    schedule = reading.recipe.schedule
+    assert (schedule.kind, schedule.warmup) == ("constant", "log")
+    told = "DeepSpeed's own warm-up (log(step + 1) / log(warmup_num_steps)), then a constant"
+    assert told in accounts["ds.json: scheduler.type"].note
     assert by_key(host(tmp_path, {"zero_optimization": {"stage": 2}}, "optim: sgd\n"))["optim"].target
 
 
-@pytest.mark.parametrize(("names", "kind"), SCHEDULES.items())
-def test_schedules_by_type_and_warm_up(names: tuple[str, str], kind: str) -> None:
-    given = {"scheduler.type": names[0], "scheduler.params.warmup_type": names[1]}
-    assert alone(given).recipe.schedule.kind == kind
+@pytest.mark.parametrize("rise", [None, "log", "linear"])
+@pytest.mark.parametrize(("name", "kind"), SCHEDULES.items())
+def test_schedules_by_type_and_warm_up(name: str, kind: str, rise: str | None) -> None:
+    given = {"scheduler.type": name} | ({"scheduler.params.warmup_type": rise} if rise else {})
+    schedule = alone(given).recipe.schedule
+    assert (schedule.kind, schedule.warmup) == (kind, rise or "log")
+
+
+def test_what_a_schedule_leaves_out_is_deepspeeds_own_and_auto_is_the_recipes(tmp_path: Path) -> None:
+    text = "learning_rate: 2e-5\nwarmup_steps: 7\n"
+    silent = host(tmp_path, {"scheduler": {"type": "WarmupLR", "params": {}}}, text)
+    assert (silent.recipe.optimizer.lr, silent.recipe.schedule.warmup_steps) == (0.001, 1000)
+    assert {by_key(silent)[key].outcome for key in ("learning_rate", "warmup_steps")} == {Outcome.REPLACED}
+    given = {"type": "WarmupLR", "params": {"warmup_max_lr": "auto", "warmup_num_steps": "auto"}}
+    told = host(tmp_path, {"scheduler": given}, text)
+    assert (told.recipe.optimizer.lr, told.recipe.schedule.warmup_steps) == (2e-5, 7)
+    cosine = host(tmp_path, {"scheduler": {"type": "WarmupCosineLR", "params": {"warmup_num_steps": 5}}}, text)
+    assert (cosine.recipe.optimizer.lr, cosine.recipe.schedule.minimum) == (2e-5, 1e-4)
+    rates = {"optimizer": {"type": "Adam", "params": {"lr": 3e-5}}, "scheduler": {"type": "WarmupLR", "params": {}}}
+    assert host(tmp_path, rates).recipe.optimizer.lr == 0.001
+
+
+def test_a_warm_up_starts_at_a_share_of_its_peak() -> None:
+    given = {"scheduler.type": "WarmupLR", "scheduler.params.warmup_max_lr": 1e-3}
+    reading = alone({**given, "scheduler.params.warmup_min_lr": 1e-4})
+    assert reading.recipe.schedule.warmup_from == pytest.approx(0.1)
+    above = alone({**given, "scheduler.params.warmup_min_lr": 1e-2})
+    assert by_key(above)["scheduler.params.warmup_min_lr"].outcome is Outcome.REFUSED
+
+
+def test_without_gradient_clipping_in_the_file_nothing_is_clipped(tmp_path: Path) -> None:
+    text = "max_grad_norm: 0.3\n"
+    silent = host(tmp_path, {"zero_optimization": {"stage": 2}}, text)
+    assert silent.recipe.optimizer.clip is None
+    assert by_key(silent)["max_grad_norm"].outcome is Outcome.REPLACED
+    assert host(tmp_path, {"zero_optimization": {"stage": 2}}).recipe.optimizer.clip is None
+    auto = host(tmp_path, {"zero_optimization": {"stage": 2}, "gradient_clipping": "auto"}, text)
+    assert auto.recipe.optimizer.clip == 0.3
+
+
+def test_an_optimiser_block_decays_all_weights_upstream(tmp_path: Path) -> None:
+    block = {"optimizer": {"type": "AdamW", "params": {"weight_decay": 0.1}}}
+    accounts = by_key(host(tmp_path, block, "weight_decay: 0.1\n"))
+    assert "biases and norms decayed too" in accounts["weight_decay"].note
+    assert "biases and norms decayed too" in accounts["ds.json: optimizer.params.weight_decay"].note
+    assert (
+        "spared"
+        in by_key(host(tmp_path, {"zero_optimization": {"stage": 1}}, "weight_decay: 0.1\n"))["weight_decay"].note
+    )
+
+
+@pytest.mark.parametrize(("kind", "outcome"), [("AdamW", Outcome.INERT), ("Adam", Outcome.REFUSED)])
+def test_only_adam_goes_by_adam_w_mode(tmp_path: Path, kind: str, outcome: Outcome) -> None:
+    block = {"optimizer": {"type": kind, "params": {"adam_w_mode": False}}}
+    assert by_key(host(tmp_path, block))["ds.json: optimizer.params.adam_w_mode"].outcome is outcome
 
 
 @pytest.mark.parametrize(
@@ -191,8 +255,9 @@ def test_schedules_by_type_and_warm_up(names: tuple[str, str], kind: str) -> Non
          "scheduler.params.total_num_steps"),
         ({"zero_optimization": {"stage": 7}}, "", "zero_optimization.stage"),
         ({"zero_optimization": {"offload_param": {"device": "tape"}}}, "", "zero_optimization.offload_param.device"),
-        ({"wandb": {"enabled": True}}, "", "wandb"),
         ({"elasticity": {"enabled": True}}, "", "elasticity"),
+        ({"zenflow": {"topk_ratio": 0.1}}, "", "zenflow"),
+        ({"zero_optimization": {"zenflow": {"topk_ratio": 0.1}}}, "", "zero_optimization.zenflow"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_is_refused_with_a_remedy(tmp_path: Path, settings: Any, text: str, key: str) -> None:

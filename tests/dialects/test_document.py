@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -12,15 +13,20 @@ import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from luthier.dialects.document import LARGEST_FILE, MOST_NODES, load_yaml, parse_scalar, read_text, to_yaml
+from luthier.dialects.document import LARGEST_FILE, MOST_KEYS, MOST_NODES, load_yaml, parse_scalar, read_text, to_yaml
+from luthier.dialects.typography import key_problem, value_problem
 from luthier.errors import RecipeError
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | TEXT,
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXT, inner, max_size=4),
-    max_leaves=20,
-)
+KEY = TEXT.filter(lambda key: key_problem(key) is None)
+
+
+def json_of(text: st.SearchStrategy[str]) -> st.SearchStrategy[Any]:
+    return st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | text,
+        lambda inner: st.lists(inner, max_size=4) | st.dictionaries(KEY, inner, max_size=4),
+        max_leaves=20,
+    )
 
 
 def faults_of(text: str, version: str = "1.2") -> list[tuple[str, str]]:
@@ -87,15 +93,17 @@ def test_version_1_1_reads_what_pyyaml_reads(scalar: str) -> None:
     assert load_yaml(f"a: {scalar}", "f", version="1.1").value == yaml.safe_load(f"a: {scalar}")
 
 
-@given(JSON)
+@given(json_of(TEXT.filter(lambda text: value_problem(text) is None)))
 @settings(deadline=None)
 def test_what_pyyaml_writes_reads_back_under_version_1_1(value: Any) -> None:
     for text in (yaml.safe_dump(value), yaml.safe_dump(value, default_flow_style=True, width=30)):
         assert load_yaml(text, "f", version="1.1").value == value
 
 
-@given(JSON)
+@given(json_of(TEXT))
 @example("12e4")
+@example("\u201c\u4f60\u597d\u201d")
+@example("a\u200b")
 @example("a\x85b \u2028")
 @example("0o17")
 @settings(deadline=None)
@@ -234,9 +242,7 @@ def test_reasonable_nesting_is_let_through() -> None:
         ("a: 1\n---\nb: 2\n", "f.yaml:2"),
         ("a: *x\n", "f.yaml:1"),
         ("a: b: c\n", "f.yaml:1"),
-        ("a:\n\t- b\n", "f.yaml:2"),
-        ("a: \x00", "f.yaml"),
-        ("a: \udcff", "f.yaml"),
+        ("a:\n  b: 'x\n", "f.yaml:3"),
     ],
 )
 def test_what_is_no_yaml_is_told_with_its_line(text: str, place: str) -> None:
@@ -289,17 +295,41 @@ def test_a_byte_order_mark_and_windows_line_ends_do_not_matter(tmp_path: Path) -
     ("content", "reason"),
     [
         (b"a: \xff\xfe", r"is not UTF-8 text \(byte 3\)"),
-        ("a: 1".encode("utf-16"), "is not UTF-8 text"),
+        ("a: 1".encode("utf-16"), "is UTF-16 text, not UTF-8"),
+        ("a: 1".encode("utf-16-le"), "binary"),
+        ("a: 1  # 模型的路径\n".encode("gb18030"), "probably GBK"),
+        (b"a: \xed\xa0\x80", "is not UTF-8 text"),
+        (b"a: \x1b[31mred", r"the control character '\\x1b'"),
         (b"a" * (LARGEST_FILE + 1), "over 1 MB"),
     ],
-    ids=["bytes", "utf-16", "large"],
+    ids=["bytes", "utf-16", "zeros", "gbk", "surrogate", "escape", "large"],
 )
 def test_what_is_no_text_of_a_configuration_is_refused(tmp_path: Path, content: bytes, reason: str) -> None:
     path = tmp_path / "r.yaml"
     path.write_bytes(content)
     with pytest.raises(RecipeError, match=reason) as caught:
         read_text(path)
-    assert caught.value.faults[0].place == str(path)
+    [fault] = caught.value.faults
+    assert fault.place.removesuffix(":1") == str(path) and fault.remedy
+
+
+def test_a_line_that_is_not_utf_8_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "r.yaml"
+    path.write_bytes(b"a: 1\nb: 2\nc: \xff\n")
+    with pytest.raises(RecipeError) as caught:
+        read_text(path)
+    assert caught.value.faults[0].place == f"{path}:3"
+
+
+def test_what_is_no_ordinary_file_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "zero").symlink_to("/dev/zero")
+    (tmp_path / "loop").symlink_to("loop")
+    for name, reason in (("pipe", "no ordinary file"), ("zero", "no ordinary file"), ("loop", "cannot be read")):
+        with pytest.raises(RecipeError, match=reason):
+            read_text(tmp_path / name)
+    with pytest.raises(RecipeError, match="cannot be read"):
+        read_text(Path("a\0b"))
 
 
 def test_a_file_of_just_the_largest_size_is_read(tmp_path: Path) -> None:
@@ -313,3 +343,48 @@ def test_a_missing_file_and_a_folder_are_told_apart_from_bad_text(tmp_path: Path
         read_text(tmp_path / "none.yaml")
     with pytest.raises(RecipeError, match="folder"):
         read_text(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "reason", "remedy"),
+    [
+        ("a: 1\nlora_r\uff1a8\nb: 2\n", "f.yaml:2", "behind lora_r stands U+FF1A", "write lora_r: "),
+        ("lora_r\uff1a8\n", "f.yaml:1", "behind lora_r stands U+FF1A", "write lora_r: "),
+        ("a: 1\nb:\u00a02\nc: 3\n", "f.yaml:2", "behind the colon of b stands U+00A0 (no-break space)", "write b: "),
+        ("a:\n  b: 1\n\u3000\u3000c: 2\n", "f.yaml:3", "holds U+3000 (ideographic space)", "write c"),
+        ("a:\n\u3000- b\n- c\n", "f.yaml:2", "indented with U+3000", "use spaces"),
+        ("a:\n\tb: 1\n", "f.yaml:2", "indented with a tab", "use spaces"),
+        ("lora\u200b_r: 8\n", "f.yaml:1", "'lora\\u200b_r' holds U+200B (zero width space)", "write lora_r"),
+        ("\u201clora_r\u201d: 8\n", "f.yaml:1", "U+201C", "write lora_r"),
+        ("lora\u2013r: 8\n", "f.yaml:1", "U+2013 (en dash)", "write lora-r"),
+        ('"\\e[2J": 8\n', "f.yaml:1", "U+001B", "write [2J"),
+        ("a: 2e-5\u200b\n", "f.yaml:1", "which cannot be seen", "put all of it in quotes"),
+        ("a: \u201clora\u201d\n", "f.yaml:1", "typographic quotes", 'write "lora"'),
+        ("a: 8\u00a0\n", "f.yaml:1", "begins or ends with U+00A0", "remove it"),
+        ("a: 0x" + "f" * 5000, "f.yaml:1", "cannot be read as int", "quotes"),
+        ("a: 1\n---\nb: 2\n", "f.yaml:2", "another document", "one document a file"),
+    ],
+)
+def test_what_typography_did_is_told_with_what_to_write(text: str, place: str, reason: str, remedy: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        load_yaml(text, "f.yaml")
+    [fault] = caught.value.faults
+    assert fault.place == place and reason in fault.reason and remedy in fault.remedy
+
+
+def test_typography_in_quotes_and_in_words_is_kept() -> None:
+    text = "a: '\u201c你好\u201d'\nb: 他说\u201c好\u201d\uff1a是\nc: \"x\u200b\"\n"
+    value = load_yaml(text, "f").value
+    assert value == {"a": "\u201c你好\u201d", "b": "他说\u201c好\u201d\uff1a是", "c": "x\u200b"}
+    assert parse_scalar("Q\uff1a{}") == "Q\uff1a{}"
+
+
+def test_every_line_of_one_kind_is_told_at_once() -> None:
+    places = [place for place, _ in faults_of("a\uff1a1\nb: 2\nc\uff1a3\n")]
+    assert places == ["f.yaml:1", "f.yaml:3"]
+
+
+def test_more_keys_than_any_recipe_has_are_refused() -> None:
+    assert len(load_yaml("".join(f"k{n}: 1\n" for n in range(MOST_KEYS)), "f").value) == MOST_KEYS
+    [(place, reason)] = faults_of("".join(f"k{n}: 1\n" for n in range(MOST_KEYS + 5)))
+    assert place == f"f.yaml:{MOST_KEYS + 1}" and f"more than {MOST_KEYS} keys" in reason

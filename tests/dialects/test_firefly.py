@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -106,10 +107,10 @@ def test_every_key_of_the_fork_has_a_row_and_an_account() -> None:
     assert not reading.refusals()
 
 
-def test_the_fork_reads_the_table_itself() -> None:
+def test_the_fork_reads_a_table_that_is_written_out_as_json_lines() -> None:
     (source,) = read(FIREFLY, FORK).recipe.data.train
     assert (source.path, source.format) == ("rows/csv/questions.csv", "human_assistant")
-    assert "is replaced" in account(FORK, "train_file_name").note
+    assert source.as_jsonl and "written out as JSONL" in account(FORK, "train_file_name").note
 
 
 def test_every_row_that_makes_settings_is_flipped() -> None:
@@ -183,7 +184,8 @@ def test_all_templates_are_known_and_others_are_refused_with_the_nearest() -> No
         ({"train_mode": "qlora2"}, "train_mode", Outcome.REFUSED, "did you mean qlora?"),
         ({"use_unsloth": True}, "use_unsloth", Outcome.REPLACED, "gradient checkpointing"),
         ({"train_file_path": "rows"}, "train_file_path", Outcome.REFUSED, "train_file_name"),
-        ({"deepspeed": "z3.json"}, "deepspeed", Outcome.APPLIED, "scheduler block"),
+        ({"deepspeed": "z3.json"}, "deepspeed", Outcome.REFUSED, "put it there"),
+        ({}, "max_seq_length", Outcome.APPLIED, "NaN"),
         ({"train_flie": "x"}, "train_flie", Outcome.INERT, "did you mean train_file?"),
         ({"task_type": None}, "task_type", Outcome.INERT, "null"),
         ({"train_mode": None}, "train_mode", Outcome.INERT, "null"),
@@ -195,10 +197,34 @@ def test_what_is_said(keys: dict[str, Any], key: str, outcome: Outcome, said: st
     assert (found.outcome, said in found.note) == (outcome, True), found
 
 
-def test_deepspeed_and_gradient_checkpointing_under_unsloth() -> None:
-    recipe = read(FIREFLY, {**BASE, "deepspeed": "z3.json", "use_unsloth": True}).recipe
-    assert (recipe.parallel.engine, recipe.parallel.deepspeed) == ("deepspeed", "z3.json")
-    assert recipe.runtime.gradient_checkpointing
+DS = {
+    "optimizer": {"type": "Adam", "params": {"lr": "auto", "weight_decay": "auto"}},
+    "scheduler": {"type": "WarmupLR", "params": {"warmup_max_lr": "auto", "warmup_num_steps": "auto"}},
+    "zero_optimization": {"stage": 3},
+    "gradient_accumulation_steps": "auto",
+}
+
+
+def test_the_deepspeed_file_is_read_and_its_blocks_win(tmp_path: Path) -> None:
+    """The file lies where Firefly keeps it, and the JSON two folders below."""
+    (tmp_path / "train_args" / "sft" / "full").mkdir(parents=True)
+    (tmp_path / "train_args" / "ds.json").write_text(json.dumps(DS, indent=1))
+    keys = {**BASE, "deepspeed": "./train_args/ds.json", "lr_scheduler_type": "cosine", "optim": "adamw_hf"}
+    keys |= {"learning_rate": 3e-5, "warmup_ratio": 0.01, "weight_decay": 0.1}
+    reading = FIREFLY.read(json.dumps(keys), str(tmp_path / "train_args" / "sft" / "full" / "a.json"), ())
+    accounts = {one.key: one for one in reading.accounts}
+    assert not reading.refusals()
+    recipe = reading.recipe
+    assert (recipe.parallel.engine, recipe.parallel.stage) == ("deepspeed", 3)
+    assert (recipe.schedule.kind, recipe.schedule.warmup_share) == ("constant", 0.01)
+    assert (recipe.optimizer.kind, recipe.optimizer.lr, recipe.optimizer.weight_decay) == ("adamw", 3e-5, 0.1)
+    assert accounts["lr_scheduler_type"].outcome is accounts["optim"].outcome is Outcome.REPLACED
+    assert "replaces the recipe's own schedule" in accounts["ds.json: scheduler.type"].note
+    assert accounts["ds.json: optimizer.params.lr"].note == "auto: optimizer.lr, as the recipe says it"
+
+
+def test_gradient_checkpointing_under_unsloth() -> None:
+    assert read(FIREFLY, {**BASE, "use_unsloth": True}).recipe.runtime.gradient_checkpointing
     off = read(FIREFLY, {**BASE, "use_unsloth": True, "gradient_checkpointing": False})
     assert not off.refusals()
     assert not off.recipe.runtime.gradient_checkpointing

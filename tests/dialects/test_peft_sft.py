@@ -201,7 +201,9 @@ WORDS: dict[str, tuple[Any, Any]] = {
     "dynamo_backend": ("no", "inductor"),
     "dynamo_mode": ("default --dynamo_backend inductor", "max-autotune --dynamo_backend inductor"),
     **dict.fromkeys(("use_cpu", "fsdp_offload_params", "fsdp_activation_checkpointing"), (False, True)),
-    **dict.fromkeys(("multi_gpu", "use_deepspeed", "use_fsdp"), (False, True)),
+    **dict.fromkeys(("multi_gpu", "use_deepspeed", "use_fsdp", "use_megatron_lm", "fp16"), (False, True)),
+    **dict.fromkeys(("parallelism_config_sp_size", "parallelism_config_tp_size"), (2, 4)),
+    **{f"megatron_lm_{name}": (2, 4) for name in ("tp_degree", "context_parallel_size", "num_micro_batches")},
 }
 
 
@@ -214,19 +216,25 @@ OF_A_FILE = "launcher.deepspeed_config_file"
 )
 def test_a_flipped_word_of_the_launcher_changes_the_recipe(row: Row) -> None:
     word = row.name.removeprefix("launcher.")
-    engine = "" if word in ("multi_gpu", "use_deepspeed", "use_fsdp") else "--use_fsdp"
+    engine = "" if word in ("multi_gpu", "use_deepspeed", "use_fsdp", "use_megatron_lm") else "--use_fsdp"
     texts = [
         script(f"accelerate launch {engine} --{word} {value} train.py", dataset_name="d", model_name_or_path="m")
         for value in WORDS.get(word, (1, 2))
     ]
     first, second = map(read, texts)
     assert first.recipe != second.recipe
-    assert by_key(second)[row.name].outcome is Outcome.APPLIED
+    assert by_key(second)[row.name].outcome in (Outcome.APPLIED, Outcome.REPLACED)
+
+
+def test_an_old_word_of_the_launcher_counts_like_todays() -> None:
+    head = "accelerate launch --parallelism_config_cp_size 2 train.py"
+    assert read(script(head, dataset_name="d", model_name_or_path="m")).recipe.parallel.context == 2
 
 
 @pytest.mark.parametrize(
     ("head", "world", "engine"),
     [
+        ("accelerate launch --use_megatron_lm --num_processes 2 --fp8_format HYBRID train.py", 2, "fsdp"),
         ("torchrun --nproc_per_node 4 --nnodes 2 train.py", 8, "auto"),
         ("deepspeed --num_gpus 4 train.py", 4, "auto"),
         ("accelerate launch --num_processes 2 --multi_gpu train.py", 2, "ddp"),
@@ -251,7 +259,7 @@ def test_silence_means_the_scripts_own_defaults() -> None:
     assert (recipe.data.max_length, recipe.pack.kind, recipe.data.overlong) == (512, "none", "truncate")
     assert (recipe.quantise.compute, recipe.model.dtype) == ("fp16", "fp32")
     assert (recipe.data.train[0].format, recipe.method.kind) == ("text", "pretrain")
-    assert recipe.checkpoint.resume == "never"
+    assert recipe.checkpoint.resume == "auto"
     assert [source.split for source in recipe.data.evaluate] == ["test"]
 
 
@@ -299,8 +307,38 @@ def test_a_deepspeed_flag_brings_its_file(tmp_path: Path) -> None:
     (tmp_path / "ds.json").write_text('{"zero_optimization": {"stage": 2},\n "scheduler": {"type": "WarmupLR"}}')
     text = script(dataset_name="d", model_name_or_path="m", lr_scheduler_type="cosine", deepspeed="ds.json")
     reading = read(text, str(tmp_path / "run.sh"))
-    assert (reading.recipe.parallel.stage, reading.recipe.schedule.kind) == (2, "warmup_log_constant")
+    assert (reading.recipe.parallel.stage, reading.recipe.schedule.kind) == (2, "constant")
     assert by_key(reading)["lr_scheduler_type"].outcome is Outcome.REPLACED
+
+
+@pytest.mark.parametrize(
+    ("flags", "key", "outcome", "said"),
+    [
+        ({"max_seq_len": 64}, "max_seq_len", Outcome.APPLIED, "beginning of max_seq_length"),
+        ({"packing": True}, "packing", Outcome.REPLACED, "ran into one another"),
+        ({"chat_template_format": "chatml"}, "chat_template_format", Outcome.APPLIED, "stay untrained"),
+        ({**FOUR, "bnb_4bit_quant_storage_dtype": "uint8"}, "bnb_4bit_quant_storage_dtype", Outcome.APPLIED, "fp32"),
+        ({"packing": True, "max_length": 64, "add_special_tokens": True}, "add_special_tokens", Outcome.INERT, "0.15"),
+        ({"packing": True, "packing_strategy": "bfd"}, "packing_strategy", Outcome.REPLACED, "packing says it"),
+        ({"eval_packing": False}, "eval_packing", Outcome.INERT, "the same"),
+        ({"gradient_accumulation_steps": 2}, "gradient_accumulation_steps", Outcome.APPLIED, "4.46"),
+        ({"resume_from_checkpoint": False}, "resume_from_checkpoint", Outcome.APPLIED, ""),
+    ],
+)
+def test_what_is_said(flags: dict[str, Any], key: str, outcome: Outcome, said: str) -> None:
+    found = by_key(with_flags(**flags))[key]
+    assert (found.outcome, said in found.note) == (outcome, True), found
+
+
+def test_bf16_does_not_shorten_the_weights() -> None:
+    reading = with_flags(bf16=True)
+    assert (reading.recipe.precision.compute, reading.recipe.model.dtype) == ("bf16", "fp32")
+    assert any("also under bf16" in one.note for one in reading.accounts)
+
+
+def test_answers_alone_are_learned_when_asked_for() -> None:
+    recipe = with_flags(chat_template_format="chatml", assistant_only_loss=True).recipe
+    assert recipe.data.train_on == ("assistant",)
 
 
 def test_json_of_the_same_fields() -> None:

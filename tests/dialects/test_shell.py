@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from luthier.dialects.command_line import load_command
-from luthier.dialects.shell import commands
+from luthier.dialects.shell import LONGEST, commands
 from luthier.dialects.shell_word import Unclear
 from luthier.errors import RecipeError
 
@@ -49,6 +50,17 @@ def unclear(text: str, key: str) -> Unclear:
         "$ python train.py --a 1 --b 'x y'",
         "python -m pkg.train --a 1 --b 'x y'",
         "--a 1 --b 'x y'",
+        "CUDA_VISIBLE_DEVICES=0,1 nohup python train.py --a 1 --b 'x y' > log 2>&1 &",
+        "cd code && pip install . && python train.py --a 1 --b 'x y' && echo done",
+        "python train.py \\   \n  --a 1 \\\t\n  --b 'x y'   \n",
+        'python train.py ^\r\n  --a 1 ^\r\n  --b "x y"\r\n',
+        "python train.py `\n  --a 1 `\n  --b 'x y'\n",
+        "!python train.py --a 1 --b 'x y'",
+        "```bash\npython train.py \\\n --a 1 \\\n --b 'x y'\n```\n",
+        "python\u00a0train.py\u3000--a\u20021 --b 'x y'",
+        "run() {\n python train.py --a 1 --b 'x y'\n}\nrun\n",
+        "ARGS=(\n  --a 1  # how often\n  --b 'x y'\n)\naccelerate launch train.py \"${ARGS[@]}\"\n",
+        "MORE=(--b 'x y')\npython train.py --a 1 ${MORE[@]} 2>&1 | tee log\n",
     ],
 )
 def test_ways_to_write_one_command(text: str) -> None:
@@ -91,6 +103,9 @@ def test_switches_lists_and_negative_numbers() -> None:
         ("\u2013a 1", "typographic", "write --a 1"),
         ("\u2014\u2014a=1", "typographic", "write --a=1"),
         ("--a \u201cx y\u201d", "typographic", 'write "x y"'),
+        ("--a\uff1d1", "typographic", "write --a=1"),
+        ("--a x\u200b", "cannot be seen", "write x"),
+        ("--a ${M[@]}", "nothing is executed", "write the value itself"),
     ],
 )
 def test_what_is_unclear_is_said_and_repaired(text: str, said: str, remedy: str) -> None:
@@ -105,6 +120,18 @@ def test_single_quotes_hold_dollars() -> None:
 
 def test_a_variable_with_two_values_is_not_guessed() -> None:
     assert "other values on lines 1 and 2" in unclear("A=1\nA=2\npython train.py --a $A", "a").reason
+
+
+@pytest.mark.parametrize(
+    "text", ["A='--a 1'\nA+=' --b 2'\npython train.py --z 1 --c $A", "A=(1)\nA+=(2)\npython t.py --c ${A[@]}"]
+)
+def test_what_is_put_together_in_several_places_is_not_guessed(text: str) -> None:
+    assert "several places" in unclear(text, "c").reason
+
+
+def test_the_words_of_an_array_keep_their_lines() -> None:
+    document = load('ARGS=(\n  --a 1\n  --b 2\n)\npython train.py --c 3 "${ARGS[@]}"\n')
+    assert [document.place((key,)) for key in "abc"] == ["run.sh:2", "run.sh:3", "run.sh:5"]
 
 
 def test_secrets_are_not_shown() -> None:
@@ -131,7 +158,51 @@ def test_what_is_no_command_is_an_error_of_ours(text: str) -> None:
         load(text)
 
 
-@given(st.text(max_size=200) | st.text(alphabet="$(){}`'\"\\\n #-=a\u201c\u2013<>&|;1", max_size=120))
+@pytest.mark.parametrize(
+    "piece",
+    [
+        "\u2013",
+        "${",
+        "$(",
+        "`",
+        "\u201c",
+        "\\ ",
+        "\"'",
+        "<<a ",
+        "#\n",
+        "\\\n",
+        ";",
+        "(",
+        "A=(",
+        ")\nA+=(1",
+        "A1=1\n",
+        "$A ",
+        "\n",
+        "&|",
+    ],
+)
+def test_a_pattern_repeated_to_the_largest_size_does_not_take_long(piece: str) -> None:
+    text = ("python train.py --a " + piece * LONGEST)[:LONGEST]
+    begun = time.process_time()
+    try:
+        load(text)
+    except RecipeError as refused:
+        told = str(refused)
+    else:
+        told = ""
+    assert len(told) < 1000
+    assert time.process_time() - begun < 5
+
+
+def test_many_exports_and_many_commands_do_not_multiply() -> None:
+    begun = time.process_time()
+    load("".join(f"export A{n}=1\n" for n in range(900)) + "a\n" * 18_000 + "python train.py --a 1\n")
+    with pytest.raises(RecipeError, match="variables"):
+        load("".join(f"A{n}=1\n" for n in range(2000)) + "python train.py --a 1\n")
+    assert time.process_time() - begun < 5
+
+
+@given(st.text(max_size=200) | st.text(alphabet="$(){}`'\"\\\n #-=a\u201c\u2013<>&|;1+@[]^", max_size=120))
 def test_any_text_gives_words_or_an_error_of_ours(text: str) -> None:
     for prefix in ("", "python train.py --a "):
         try:

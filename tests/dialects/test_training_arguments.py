@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,7 +20,8 @@ from luthier.dialects.training_arguments import (
     training_argument_rows,
 )
 from luthier.errors import RecipeError
-from tests.dialects.argument_flips import FLIPS, KEYS_OF_2024, VALUES
+from tests.dialects.argument_flips import FLIPS as ARGUMENT_FLIPS
+from tests.dialects.argument_flips import KEYS_OF_2024, TRL_FLIPS, VALUES
 from tests.dialects.flips import differs, makers, read
 
 DUMP = """\
@@ -47,6 +49,8 @@ warmup_ratio=0.05,
 warmup_steps=0,
 )
 """
+
+FLIPS = {**ARGUMENT_FLIPS, **TRL_FLIPS}
 
 BASE = {"output_dir": "out", "learning_rate": 1e-4}
 
@@ -144,7 +148,9 @@ def test_files_of_others_are_not_taken(text: str) -> None:
         ("do_train", {"do_train": False}, Outcome.INERT, "does not mean that nothing is trained"),
         ("save_steps", {"save_steps": 0}, Outcome.APPLIED, "only the result at the end"),
         ("save_steps", {"save_steps": 5, "save_strategy": "epoch"}, Outcome.INERT, "the save strategy is epoch"),
-        ("save_strategy", {"save_strategy": "best"}, Outcome.REFUSED, "load_best_model_at_end"),
+        ("save_strategy", {"save_strategy": "best"}, Outcome.REPLACED, "load_best_model_at_end"),
+        ("save_steps", {"save_steps": 0}, Outcome.APPLIED, "left to the script"),
+        ("do_train", {"do_train": False}, Outcome.INERT, "only scripts read it"),
         ("warmup_steps", {"warmup_steps": 0, "warmup_ratio": 0.1}, Outcome.INERT, "gives way"),
         ("warmup_ratio", {"warmup_steps": 9, "warmup_ratio": 0.1}, Outcome.INERT, "warmup_steps wins"),
         ("warmup_steps", {"warmup_steps": 0.1}, Outcome.APPLIED, "share of the run"),
@@ -155,22 +161,77 @@ def test_files_of_others_are_not_taken(text: str) -> None:
         ("bf16_full_eval", {"bf16_full_eval": True}, Outcome.REFUSED, "set bf16: true as well"),
         ("optim", {"optim": "adamw_tourch"}, Outcome.REFUSED, "did you mean adamw_torch?"),
         ("optim", {"optim": "sgd", "adafactor": True}, Outcome.INERT, "wins"),
-        ("use_mps_device", {"use_mps_device": True}, Outcome.REFUSED, "use_cpu: true"),
+        ("use_mps_device", {"use_mps_device": True}, Outcome.REPLACED, "same result"),
         ("split_batches", {"split_batches": True}, Outcome.REFUSED, "divide it"),
         ("data_seed", {"data_seed": 7}, Outcome.REPLACED, "set seed"),
         ("data_seed", {"data_seed": 7, "seed": 7}, Outcome.INERT, "seed"),
         ("average_tokens_across_devices", {"average_tokens_across_devices": False}, Outcome.REPLACED, "all devices"),
+        (
+            "lr_scheduler_type",
+            {"lr_scheduler_type": "SchedulerType.REDUCE_ON_PLATEAU"},
+            Outcome.REFUSED,
+            "write cosine or linear",
+        ),
+        ("lr_scheduler_type", {"lr_scheduler_type": "warmup_stable_decay"}, Outcome.REFUSED, "num_decay_steps"),
+        ("lr_scheduler_kwargs", {"lr_scheduler_kwargs": {"power": 2}}, Outcome.REFUSED, "takes no power"),
+        (
+            "lr_scheduler_kwargs",
+            {"lr_scheduler_kwargs": {"power": 2}, "lr_scheduler_type": "constant"},
+            Outcome.INERT,
+            "takes none",
+        ),
+        ("eval_strategy", {"eval_strategy": "steps"}, Outcome.INERT, "after the last step"),
+        ("metric_for_best_model", {"metric_for_best_model": "f1"}, Outcome.INERT, "nothing goes by it"),
+        (
+            "metric_for_best_model",
+            {"metric_for_best_model": "f1", "save_strategy": "best"},
+            Outcome.APPLIED,
+            "",
+        ),
+        ("train_sampling_strategy", {"train_sampling_strategy": "batch_rebalance"}, Outcome.REPLACED, "same rows"),
+        ("prediction_loss_only", {"prediction_loss_only": True}, Outcome.INERT, "predictions were kept"),
+        ("include_for_metrics", {"include_for_metrics": ["loss"]}, Outcome.INERT, "metric function"),
+        ("dataloader_drop_last", {"dataloader_drop_last": True}, Outcome.APPLIED, "incomplete micro-batch"),
+        (
+            "accelerator_config",
+            {
+                "accelerator_config": {"gradient_accumulation_kwargs": {"num_steps": 4}},
+                "gradient_accumulation_steps": 2,
+            },
+            Outcome.REFUSED,
+            "keep gradient_accumulation_steps",
+        ),
         ("accelerator_config", {"accelerator_config": {"split_batches": True}}, Outcome.REFUSED, "divide it"),
         ("report_to", {"report_to": "all"}, Outcome.REPLACED, "name the ones you want"),
-        ("fp16_backend", {"fp16_backend": "apex"}, Outcome.REFUSED, "auto"),
-        ("tpu_num_cores", {"tpu_num_cores": 8}, Outcome.REFUSED, "leave it out"),
-        ("debug", {"debug": ["tpu_metrics_debug"]}, Outcome.REFUSED, "underflow_overflow"),
-        ("fsdp", {"fsdp": "hybrid_shard"}, Outcome.REFUSED, "full_shard"),
+        ("fp16_backend", {"fp16_backend": "apex"}, Outcome.INERT, "autocast"),
+        ("tpu_num_cores", {"tpu_num_cores": 8}, Outcome.INERT, "are counted"),
+        ("debug", {"debug": ["tpu_metrics_debug"]}, Outcome.INERT, "not printed"),
+        ("debug", {"debug": "everything"}, Outcome.REFUSED, "underflow_overflow"),
+        ("fsdp", {"fsdp": "shard"}, Outcome.REFUSED, "full_shard"),
+        ("fsdp_config", {"fsdp_config": {"xla": True}}, Outcome.INERT, "TPUs"),
+        ("generation_config", {"generation_config": "a.json"}, Outcome.INERT, "no answers"),
+        (
+            "generation_config",
+            {"generation_config": "a.json", "predict_with_generate": True},
+            Outcome.REFUSED,
+            "max_new_tokens=",
+        ),
+        ("warmup_steps", {"warmup_steps": 0, "warmup_ratio": 0.1}, Outcome.INERT, "does not mean no warm-up"),
+        ("warmup_ratio", {"warmup_ratio": 0.1}, Outcome.APPLIED, "transformers 5"),
+        ("evaluation_strategy", {"evaluation_strategy": "epoch", "x": 1}, Outcome.INERT, "no evaluation rows"),
+        ("logging_nan_inf_filter", {"logging_nan_inf_filter": True, "report_to": ["wandb"]}, Outcome.APPLIED, "NaN"),
+        ("group_by_length", {"group_by_length": True}, Outcome.APPLIED, "no longer random"),
+        ("no_cuda", {"no_cuda": True}, Outcome.APPLIED, "no_cuda until"),
+        ("adafactor", {"adafactor": True}, Outcome.APPLIED, "from before optim"),
+        ("fp16_full_eval", {"fp16": True, "fp16_full_eval": True}, Outcome.APPLIED, "not under autocast"),
+        ("weight_decay", {"weight_decay": 0.1}, Outcome.APPLIED, "decoupled"),
+        ("optim", {"optim": "adamw_hf"}, Outcome.APPLIED, "epsilon"),
+        ("optim", {"optim": "adamw_bnb_8bit"}, Outcome.APPLIED, "few bits"),
         ("fsdp_config", {"fsdp_config": "fsdp.json"}, Outcome.REFUSED, "write what that file says"),
         ("overwrite_output_dir", {"overwrite_output_dir": True, "resume_from_checkpoint": "a"}, Outcome.INERT, "wins"),
         ("metric_for_best_model", {"metric_for_best_model": "f1"}, Outcome.INERT, "is off"),
-        ("logging_steps", {"logging_steps": 0}, Outcome.REFUSED, "logging_strategy"),
-        ("sharded_ddp", {"sharded_ddp": "simple"}, Outcome.REFUSED, "fsdp"),
+        ("logging_steps", {"logging_steps": 0}, Outcome.REPLACED, "every step"),
+        ("sharded_ddp", {"sharded_ddp": "simple"}, Outcome.REPLACED, "FSDP"),
     ],
 )
 def test_what_is_said(key: str, keys: dict[str, Any], outcome: Outcome, said: str) -> None:
@@ -182,6 +243,35 @@ def test_what_is_said(key: str, keys: dict[str, Any], outcome: Outcome, said: st
     ("keys", "setting", "value"),
     [
         ({"lr_scheduler_type": "constant"}, "schedule.warmup_steps", 0),
+        *(
+            (
+                {
+                    "lr_scheduler_type": "warmup_stable_decay",
+                    "lr_scheduler_kwargs": {"num_decay_steps": 9, "decay_type": "linear", "min_lr_ratio": 0.1},
+                },
+                setting,
+                value,
+            )
+            for setting, value in (
+                ("schedule.decay", 9),
+                ("schedule.args", {"decay_type": "linear"}),
+                ("schedule.minimum", 0.1),
+                ("schedule.warmup_from", 0.1),
+            )
+        ),
+        *(
+            (
+                {"fsdp": True, "fsdp_config": {"version": 2, "reshard_after_forward": False, "cpu_offload": True}},
+                setting,
+                value,
+            )
+            for setting, value in (
+                ("parallel.stage", 2),
+                ("parallel.offload_parameters", True),
+                ("parallel.offload_optimizer", True),
+                ("parallel.fsdp_config", {}),
+            )
+        ),
         ({"lr_scheduler_type": "constant_with_warmup", "warmup_steps": 7}, "schedule.warmup_steps", 7),
         ({"lr_scheduler_type": "constant_with_warmup"}, "schedule.kind", "constant"),
         (
@@ -202,6 +292,10 @@ def test_what_is_said(key: str, keys: dict[str, Any], outcome: Outcome, said: st
         ({}, "schedule.kind", "linear"),
         ({}, "optimizer.kind", "adamw"),
         ({"save_strategy": "steps"}, "checkpoint.every", 500),
+        ({"save_strategy": "best", "eval_strategy": "steps", "eval_steps": 30}, "checkpoint.every", 30),
+        ({"logging_steps": 0}, "track.every", 1),
+        ({"fsdp": "hybrid_shard"}, "parallel.stage", 3),
+        ({"parallelism_config": {"cp_size": 1, "sp_size": 2}}, "parallel.context", 2),
     ],
 )
 def test_what_it_comes_to(keys: dict[str, Any], setting: str, value: Any) -> None:
@@ -209,6 +303,36 @@ def test_what_it_comes_to(keys: dict[str, Any], setting: str, value: Any) -> Non
     for part in setting.split("."):
         tree = getattr(tree, part)
     assert tree == pytest.approx(value) if isinstance(value, float) else tree == value
+
+
+def test_a_deepspeed_file_is_read_with_it(tmp_path: Path) -> None:
+    (tmp_path / "ds.json").write_text('{"scheduler": {"type": "WarmupLR"}, "optimizer": {"type": "Adam"}}')
+    text = (
+        "TrainingArguments(\ndeepspeed=ds.json,\nlr_scheduler_type=SchedulerType.CONSTANT,\nwarmup_steps=7,\n"
+        "optim=sgd,\nadafactor=False,\nlr_scheduler_kwargs={},\n)\n"
+    )
+    reading = TRAINING_ARGUMENTS.read(text, str(tmp_path / "args.txt"), ())
+    accounts = {one.key: one for one in reading.accounts}
+    assert (reading.recipe.schedule.kind, reading.recipe.schedule.warmup_steps) == ("constant", 1000)
+    assert (reading.recipe.optimizer.kind, reading.recipe.parallel.deepspeed) == ("adamw", "ds.json")
+    assert accounts["lr_scheduler_type"].outcome is accounts["optim"].outcome is Outcome.REPLACED
+    assert accounts["adafactor"].outcome is accounts["lr_scheduler_kwargs"].outcome is Outcome.INERT
+    assert accounts["ds.json: scheduler.type"].place == "ds.json:1"
+
+
+def test_deepspeed_settings_inside_the_file_have_accounts_of_their_own() -> None:
+    text = '{"output_dir": "o",\n"deepspeed": {"zero_optimization":\n{"stage": 2, "surprise": 1}}}'
+    reading = TRAINING_ARGUMENTS.read(text, "a.json", ())
+    accounts = {one.key: one for one in reading.accounts}
+    assert (reading.recipe.parallel.engine, reading.recipe.parallel.stage) == ("deepspeed", 2)
+    assert accounts["deepspeed: zero_optimization.stage"].place == "a.json:3"
+    assert not accounts["deepspeed: zero_optimization.surprise"].known
+
+
+def test_a_deepspeed_file_that_is_not_there_is_refused() -> None:
+    found = account("deepspeed", deepspeed="nowhere/ds.json")
+    assert found.outcome is Outcome.REFUSED
+    assert "put it there, or correct its path" in found.note
 
 
 def test_a_token_is_neither_used_nor_shown() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,52 @@ def test_targets_mean_to_us_what_they_mean_to_peft(models: dict[str, Path], adap
     assert recipe.model.path is not None
     shape = shape_of_directory(Path(recipe.model.path))
     assert trainable_parameters(recipe, shape) == really_trained(recipe) > 0
+
+
+@pytest.mark.parametrize("architecture", CONFIGS)
+@pytest.mark.parametrize(
+    "adapter",
+    [
+        {"kind": "ia3"},
+        {"kind": "ia3", "modules_to_save": ["embed_tokens", "embed_in"]},
+        {"kind": "prefix", "virtual_tokens": 7},
+        {"kind": "prompt", "virtual_tokens": 7},
+    ],
+    ids=["ia3", "ia3 beside", "prefix", "prompt"],
+)
+@pytest.mark.filterwarnings("ignore:Model has .tie_word_embeddings=True. and a tied layer:UserWarning")
+def test_other_adapters_are_counted_as_peft_makes_them(
+    models: dict[str, Path], architecture: str, adapter: dict[str, Any]
+) -> None:
+    recipe = recipe_of(models[architecture], adapter=adapter)
+    assert trainable_parameters(recipe, shape_of_directory(models[architecture])) == really_trained(recipe)
+
+
+@pytest.mark.parametrize(
+    "quantise", [{"bits": 4}, {"bits": 4, "double": True}, {"bits": 8}], ids=["nf4", "double", "int8"]
+)
+def test_quantised_weights_take_the_bytes_that_bitsandbytes_gives_them(
+    tmp_path: Path, quantise: dict[str, Any]
+) -> None:
+    """Beside the packed bits the scales: per block, of the scales themselves, or per row."""
+    wide = {**COMMON, "hidden_size": 128, "intermediate_size": 352}
+    AutoModelForCausalLM.from_config(Qwen2Config(**wide, num_key_value_heads=2)).save_pretrained(tmp_path)
+    recipe = recipe_of(tmp_path, adapter={"kind": "lora"}, quantise=quantise)
+    held = sum(
+        one.numel() * one.element_size() for one in _held(add_adapter(build_model(recipe, 101, tmp_path), recipe))
+    )
+    assert weight_bytes(recipe, shape_of_directory(tmp_path)) == pytest.approx(held, rel=0.005)
+
+
+def _held(model: torch.nn.Module) -> Iterator[torch.Tensor]:
+    for module in model.modules():
+        for parameter in module.parameters(recurse=False):
+            yield parameter
+            state = getattr(parameter, "quant_state", None)
+            if state is not None:
+                yield from (one for one in (state.absmax, getattr(state.state2, "absmax", None)) if one is not None)
+            if getattr(parameter, "SCB", None) is not None:
+                yield parameter.SCB
 
 
 def test_a_name_is_a_whole_part_of_a_layers_name(models: dict[str, Path]) -> None:

@@ -31,7 +31,7 @@ def test_the_plan_adds_up(make: Make, world: World) -> None:
     assert plan.fewest_packs == math.ceil(plan.tokens / 96)
     assert plan.efficiency == plan.tokens / (plan.packs * 96) <= 1
     assert plan.disk == {"checkpoint": 12 * shape.count, "result": 4 * shape.count}
-    assert plan.seconds > 0 and not plan.speed_is_measured
+    assert plan.time > 0 and not plan.speed_is_measured
     json.dumps(plan.tree(), allow_nan=False)
 
 
@@ -44,7 +44,7 @@ def test_steps_win_over_epochs(make: Make) -> None:
 def test_work_grows_with_epochs_and_time_with_work(make: Make) -> None:
     once, twice = (plan_recipe(make(batch={"epochs": epochs})) for epochs in (1, 2))
     assert twice.operations == pytest.approx(2 * once.operations)
-    assert twice.seconds == pytest.approx(2 * once.seconds)
+    assert twice.time == pytest.approx(2 * once.time)
 
 
 def test_an_adapter_trains_and_saves_little(make: Make, world: World) -> None:
@@ -108,7 +108,6 @@ def test_the_embedding_is_rounded_up_as_the_model_rounds_it(world: World) -> Non
 @pytest.mark.parametrize(
     ("sections", "warning"),
     [
-        ({"precision": {"compute": "fp16"}, "runtime": {"device": "cpu"}}, "fp16 is unusable on a CPU"),
         ({"schedule": {"warmup_steps": 5}, "batch": {"steps": 5}}, "all 5 steps are warm-up"),
         ({"checkpoint": {"weights_only": True}}, "cannot be resumed"),
         ({}, "no evaluation rows"),
@@ -122,6 +121,12 @@ def test_what_would_surprise_is_warned_of(make: Make, sections: dict[str, Any], 
 
 def test_a_plan_without_surprises_warns_of_nothing(make: Make) -> None:
     assert plan_recipe(make(data={"holdout": 2}, schedule={"warmup_steps": 4}, batch={"steps": 5})).warnings == ()
+
+
+def test_rows_that_are_both_learned_and_evaluated_on_are_told(make: Make, world: World) -> None:
+    rows = [{"path": str(world.questions)}]
+    (told,) = plan_recipe(make(data={"train": rows, "evaluate": rows})).warnings
+    assert "overfitting will not be seen" in told and str(world.questions) in told
 
 
 def shown(recipe: Recipe, width: int = 200) -> str:

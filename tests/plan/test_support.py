@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import luthier
+from luthier.dialects import names
+from luthier.dialects.axolotl.training import OWN_OPTIMIZERS
+from luthier.dialects.names import optimizer
 from luthier.plan.support import rows, unsupported
 from luthier.recipe import Recipe
 from luthier.recipe.checks import inert, why_inert
 from luthier.recipe.field import fields_of
+from luthier.recipe.optimizers import NEEDS_TARGETS, OPTIMIZERS, REFUSED, STANDS_IN
 from luthier.recipe.validate import build
 
 ROWS = [{"path": "rows.jsonl"}]
@@ -27,16 +32,15 @@ def recipe(**sections: Any) -> Recipe:
 
 
 CASES: list[tuple[str, dict[str, Any]]] = [
-    ("adapter.kind", {"adapter": {"kind": "ia3"}}),
-    ("adapter.kind", {"adapter": {"kind": "prefix"}}),
-    ("adapter.kind", {"adapter": {"kind": "prompt"}}),
+    ("adapter.modules_to_save", {"adapter": {"kind": "prefix", "modules_to_save": ["lm_head"]}}),
+    ("adapter.modules_to_save", {"adapter": {"kind": "prompt", "modules_to_save": ["lm_head"]}}),
+    ("tokenizer.added", {"adapter": {"kind": "ia3"}, "tokenizer": {"added": ["x"]}}),
+    ("tokenizer.added", {"adapter": {"kind": "prompt"}, "tokenizer": {"added_special": ["<x>"]}}),
     ("adapter.init", {"adapter": {"kind": "lora", "init": "loftq"}}),
-    ("adapter.continue_from", {"adapter": {"kind": "lora", "continue_from": "x"}}),
-    ("quantise.bits", {"quantise": {"bits": 4}, "adapter": {"kind": "lora"}}),
-    ("quantise.bits", {"quantise": {"bits": 8}, "adapter": {"kind": "lora"}}),
-    ("pack.kind", {"pack": {"kind": "first_fit"}}),
-    ("pack.kind", {"pack": {"kind": "concatenate"}}),
-    *(("model.attention", {"model": {"attention": kind}}) for kind in ("varlen", "flash", "flex", "eager")),
+    ("adapter.init", {"adapter": {"kind": "lora", "init": "loftq", "dora": True}, "quantise": {"bits": 4}}),
+    ("adapter.init", {"adapter": {"kind": "lora", "init": "pissa"}, "quantise": {"bits": 4}}),
+    ("adapter.init", {"adapter": {"kind": "lora", "init": "olora"}, "quantise": {"bits": 8}}),
+    ("adapter.init", {"adapter": {"kind": "lora", "init": "orthogonal", "rank": 3}}),
     *(("parallel.engine", {"parallel": {"engine": kind}}) for kind in ("ddp", "fsdp", "deepspeed")),
     ("parallel.stage", {"parallel": {"stage": 1}}),
     ("parallel.stage", {"parallel": {"deepspeed": "ds.json"}}),
@@ -44,30 +48,18 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("parallel", {"parallel": {"context": 2}}),
     ("batch.find_micro", {"batch": {"find_micro": True}}),
     ("batch.world", {"batch": {"world": 2}}),
-    ("data.group_by_length", {"data": {"group_by_length": True}}),
-    ("data.train.weight", {"data": {"train": [{"path": "a", "weight": 2.0}]}}),
-    ("data.train.weight", {"data": {"evaluate": [{"path": "a", "weight": 0.5}]}}),
+    ("data.evaluate.weight", {"data": {"evaluate": [{"path": "a", "weight": 0.5}]}}),
+    ("data.evaluate.weight", {"data": {"test": [{"path": "a", "weight": 0.5}]}}),
     ("method.neftune_alpha", {"method": {"neftune_alpha": 5.0}}),
     ("method.label_smoothing", {"method": {"label_smoothing": 0.1}}),
     ("method.z_loss", {"method": {"z_loss": 1e-4}}),
-    ("optimizer.lora_plus", {"optimizer": {"lora_plus": 16.0}}),
-    ("optimizer.embedding_lr", {"optimizer": {"embedding_lr": 1e-5}}),
-    ("runtime.compile", {"runtime": {"compile": True}}),
-    ("runtime.checkpoint_every", {"runtime": {"checkpoint_every": 2}}),
     ("runtime.debug", {"runtime": {"debug": True}}),
-    *(
-        (f"runtime.kernels.{name}", {"runtime": {"kernels": {name: "on"}}})
-        for name in ("liger", "fuse_qkv", "fuse_mlp", "cross_entropy", "rms_norm")
-    ),
     ("evaluate.keep_best", {"evaluate": {"keep_best": True}}),
     ("evaluate.best_metric", {"evaluate": {"best_metric": "exact_match"}}),
     ("evaluate.higher_is_better", {"evaluate": {"higher_is_better": True}}),
     ("precision.full_evaluation", {"precision": {"full_evaluation": True}}),
-    ("track.to", {"track": {"to": ["wandb"]}}),
     ("output.merge", {"output": {"merge": True}}),
     ("output.hub.push", {"output": {"hub": {"push": True}}}),
-    *(("tokenizer", {"tokenizer": {name: "<x>"}}) for name in ("bos", "eos", "pad", "unk")),
-    *(("tokenizer", {"tokenizer": {name: ["<x>"]}}) for name in ("added", "added_special")),
 ]
 
 
@@ -91,7 +83,14 @@ def test_every_row_of_the_table_is_tried() -> None:
         ({"method": {"kind": "dpo"}}, "method.kind", "use one of: pretrain, sft"),
         ({"optimizer": {"kind": "adam"}}, "optimizer.kind", "did you mean adamw?"),
         ({"schedule": {"kind": "cosin"}}, "schedule.kind", "did you mean cosine?"),
-        ({"evaluate": {"metrics": ["exact_match", "exact"]}}, "evaluate.metrics", "did you mean exact_match?"),
+        (
+            {
+                "evaluate": {"metrics": ["exact_match", "exact"], "generate": True},
+                "data": {**BASE["data"], "test": ROWS},
+            },
+            "evaluate.metrics",
+            "did you mean exact_match?",
+        ),
         ({"data": {"train": [{"path": "a", "format": "alpacca"}]}}, "data.format", "did you mean alpaca?"),
         ({"data": {"evaluate": [{"path": "a", "format": "alpacca"}]}}, "data.format", "did you mean alpaca?"),
         ({"data": {"test": [{"path": "a", "format": "alpacca"}]}}, "data.format", "did you mean alpaca?"),
@@ -111,6 +110,13 @@ def test_a_name_that_is_in_no_table_is_refused_with_the_nearest(sections: Any, k
             "model": {"attention": "sdpa"},
             "parallel": {"engine": "single"},
         },
+        {"pack": {"kind": "first_fit"}, "data": {"curriculum": "short_first", "mix": "in_turn"}},
+        {"pack": {"kind": "concatenate"}},
+        {"data": {"train": [{"path": "a", "weight": 0.5}, {"path": "b", "weight": 3.0}]}},
+        {"adapter": {"kind": "lora", "init": "loftq"}, "quantise": {"bits": 4}},
+        {"adapter": {"kind": "ia3", "modules_to_save": ["lm_head"]}, "quantise": {"bits": 8}},
+        {"adapter": {"kind": "prefix"}, "runtime": {"gradient_checkpointing": True}, "batch": {"micro": 8}},
+        {"adapter": {"kind": "prompt"}},
         {"batch": {"world": 1}, "pack": {"kind": "none"}, "runtime": {"kernels": {"liger": "off", "fuse_qkv": "off"}}},
         {
             "method": {"kind": "mine:Method"},
@@ -124,13 +130,61 @@ def test_what_is_there_is_let_through(sections: dict[str, Any]) -> None:
     assert unsupported(recipe(**sections)) == []
 
 
+@pytest.mark.parametrize("kind", sorted(REFUSED))
+def test_an_optimiser_that_nothing_here_runs_is_refused_with_its_own_words(kind: str) -> None:
+    [fault] = unsupported(recipe(optimizer={"kind": kind}))
+    assert (fault.reason, fault.place, fault.remedy) == (REFUSED[kind][0], "optimizer.kind", REFUSED[kind][1])
+    other = fault.remedy.removeprefix("use ").partition(",")[0]
+    assert other in OPTIMIZERS
+
+
+@pytest.mark.parametrize("kind", NEEDS_TARGETS)
+def test_optimisers_of_low_rank_need_to_be_told_their_layers(kind: str) -> None:
+    faults = unsupported(recipe(optimizer={"kind": kind}))
+    assert "optimizer.args.target_modules" in [fault.place for fault in faults]
+    faults = unsupported(recipe(optimizer={"kind": kind, "args": {"target_modules": ["q_proj"]}}))
+    assert "optimizer.args.target_modules" not in [fault.place for fault in faults]
+
+
+def test_every_optimiser_that_a_file_can_name_is_known() -> None:
+    """Red when a dialect hands over a name that would be called misspelt."""
+    named = {optimizer(name) for name in names.OPTIMIZERS} | set(OWN_OPTIMIZERS)
+    assert named - {*OPTIMIZERS, *STANDS_IN, *REFUSED} == set()
+
+
+def test_a_package_that_is_not_installed_is_told_before_anything_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = recipe(adapter={"kind": "lora"}, quantise={"bits": 4})
+    assert unsupported(asked) == []
+    monkeypatch.setitem(sys.modules, "bitsandbytes", None)
+    [fault] = unsupported(asked)
+    assert (fault.place, fault.remedy) == ("quantise.bits", "pip install 'luthier[quantise]'")
+    assert unsupported(recipe()) == []
+
+
+@pytest.mark.parametrize(
+    ("saved", "reason"),
+    [
+        (None, "there is no such directory"),
+        ("{}", "holds a None adapter, not lora"),
+        ('{"peft_type": "IA3"}', "holds a IA3 adapter, not lora"),
+        ("{", "cannot be read"),
+    ],
+)
+def test_an_adapter_that_cannot_be_gone_on_with_is_told(saved: str | None, reason: str, tmp_path: Path) -> None:
+    if saved is not None:
+        (tmp_path / "a").mkdir()
+        (tmp_path / "a" / "adapter_config.json").write_text(saved)
+    [fault] = unsupported(recipe(adapter={"kind": "lora", "continue_from": str(tmp_path / "a")}))
+    assert fault.place == "adapter.continue_from" and reason in fault.reason and fault.remedy
+
+
 def test_everything_that_is_not_there_is_told_at_once() -> None:
-    asked = recipe(method={"kind": "dpo", "z_loss": 1.0}, pack={"kind": "first_fit"}, output={"merge": True})
+    asked = recipe(method={"kind": "dpo", "z_loss": 1.0}, output={"merge": True, "hub": {"push": True}})
     assert [fault.place for fault in unsupported(asked)] == [
         "method.kind",
-        "pack.kind",
         "method.z_loss",
         "output.merge",
+        "output.hub.push",
     ]
 
 

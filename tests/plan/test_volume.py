@@ -6,14 +6,19 @@ import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from luthier.data.batch import collate
 from luthier.data.encoder import Encoder
+from luthier.data.order import feed_of
 from luthier.data.pipeline import prepare, split_holdout
+from luthier.data.store import collect
+from luthier.data.tokens import Tokens
 from luthier.errors import DataError
 from luthier.plan import volume
 from luthier.plan.plan import plan_recipe
-from luthier.plan.volume import Volume, estimate
+from luthier.plan.volume import Volume, estimate, volume_of_store
 from luthier.recipe import Recipe
 from tests.conftest import World, make_stories, write_jsonl
 from tests.plan.conftest import Make
@@ -80,6 +85,44 @@ def test_packs_are_no_fewer_than_their_tokens_need_and_no_more_than_documents(ma
     found = estimated(make(), world)
     assert math.ceil(found.tokens / 96) <= found.packs < found.documents
     assert estimated(make(pack={"kind": "none"}), world).packs == found.documents
+
+
+def test_rows_of_concatenated_documents_hold_all_tokens(make: Make, world: World) -> None:
+    data = {"train": [{"path": str(world.stories)}], "max_length": 60, "overlong": "split"}
+    recipe = make(data=data, method={"kind": "pretrain"}, pack={"kind": "concatenate"})
+    store, _ = prepare(recipe, recipe.data.train, world.model)
+    found = estimated(recipe, world)
+    assert found.packs == math.ceil(sum(store.lengths) / 60) and found.tokens == sum(store.lengths)
+    batches = []
+    packs = feed_of(recipe, store.lengths).packs(0)
+    for pack in range(found.packs):
+        bounds = [(store.offsets[d] + begin, store.offsets[d] + end) for d, begin, end in packs.items(pack, pack + 1)]
+        batches.append(collate([Tokens(store.ids[a:b], store.trained[a:b], "a:1") for a, b in bounds]))
+    assert found.targets == sum(batch.targets for batch in batches) < sum(store.targets)
+    assert found.longest == max(batch.longest for batch in batches) <= 60
+    assert found.squared == sum(float((batch.boundaries.diff().double() ** 2).sum()) for batch in batches)
+
+
+def test_weights_say_how_many_documents_an_epoch_has(make: Make, world: World) -> None:
+    recipe = make(
+        data={"train": [{"path": "a", "weight": 2.5}, {"path": "b", "weight": 0.5}]},
+        batch={"epochs": 4},
+        pack={"kind": "none"},
+    )
+    documents = [Tokens(np.zeros(n, np.int32), np.ones(n, np.bool_), "a:1") for n in (10, 20, 30, 40, 50)]
+    store = collect(documents, {"documents_by_source": [2, 3]})
+    found = volume_of_store(recipe, store, 0)
+    assert (found.documents, found.packs, found.steps_per_epoch, found.exact) == (7, 7, 7, True)
+    drawn = np.concatenate(feed_of(recipe, store.lengths, store.sources).documents(0))
+    assert found.tokens == sum(store.lengths[drawn]) and found.targets == found.tokens - 7
+
+
+def test_an_estimate_repeats_weighted_rows_too(make: Make, world: World) -> None:
+    once = estimated(make(), world)
+    thrice = estimated(make(data={"train": [{"path": str(world.questions), "weight": 3.0}]}), world)
+    assert once.exact and not thrice.exact
+    for name in ("documents", "tokens", "targets", "packs", "squared"):
+        assert getattr(thrice, name) == pytest.approx(3 * getattr(once, name), rel=0.01), name
 
 
 @pytest.fixture

@@ -54,7 +54,7 @@ PLAN: dict[str, Any] = {
     "disk": {"checkpoint": 105_578_496, "result": 35_192_832},
     "parameters": {"total": 494_032_768, "trainable": 8_798_208},
     "memory": {"weights": 988_065_536, "optimizer": 70_385_664, "gradients": 35_192_832, "activations": 1_610_612_736},
-    "seconds": 340.0,
+    "time": 340.0,
     "operations": 5.7e15,
     "devices": 1,
     "warnings": ["the last pack of an epoch is only 12% full"],

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from transformers import AutoModelForCausalLM
@@ -92,6 +94,34 @@ def test_executed_steps_are_the_planned_ones(world: World, recipe: Recipe) -> No
 def test_planned_steps_from_the_middle_are_the_tail_of_all(world: World, recipe: Recipe) -> None:
     work = work_of(world, recipe, micro=2, accumulation=2, total=11)
     assert list(planned_steps(work.feed, 7, 11)) == list(planned_steps(work.feed, 0, 11))[7:]
+
+
+def test_pieces_of_documents_are_trained_on_as_documents_of_their_own(world: World, recipe: Recipe) -> None:
+    """Documents laid end to end and cut: the loss of a row is that of its pieces, each by itself."""
+    work = work_of(world, recipe, total=3)
+    feed = replace(work.feed, capacity=50, kind="concatenate", accumulation=1)
+    work = replace(work, feed=feed, total=feed.steps_per_epoch(), rate=lambda step: 0.0)
+    tokens: list[int] = []
+    for step, epoch, [items] in planned_steps(feed, 0, work.total):
+        pieces = [
+            work.store.ids[work.store.offsets[d] + begin : work.store.offsets[d] + end] for d, begin, end in items
+        ]
+        event = one_step(work, step, epoch, [items])
+        assert event.tokens == sum(map(len, pieces))
+        tokens += np.concatenate(pieces).tolist()
+        if step < 3:
+            expected = 0.0
+            for (d, begin, _), piece in zip(items, pieces, strict=True):
+                ids = torch.from_numpy(piece.astype(np.int64))[None]
+                with torch.no_grad():
+                    found = work.model(input_ids=ids, document_lengths=(len(piece),)).logits[0].log_softmax(-1)
+                start = int(work.store.offsets[d]) + begin
+                expected -= sum(
+                    float(found[t - 1, ids[0, t]]) for t in range(1, len(piece)) if work.store.trained[start + t]
+                )
+            assert event.loss * event.targets == pytest.approx(expected, rel=1e-4)
+    assert sorted(tokens) == sorted(work.store.ids.tolist())
+    assert list(planned_steps(feed, 5, work.total)) == list(planned_steps(feed, 0, work.total))[5:]
 
 
 def poison(model: torch.nn.Module) -> None:

@@ -79,6 +79,25 @@ def test_full_fine_tuning_leaves_a_chat_model(world: World, write_recipe: Write,
     assert int(answer[0, -1]) == tokenizer.convert_tokens_to_ids("<|im_end|>")
 
 
+@pytest.mark.parametrize("kind", ["none", "best_fit", "first_fit", "concatenate"])
+def test_weighted_sources_train_the_planned_steps(
+    world: World, write_recipe: Write, luthier: Call, tmp_path: Path, kind: str
+) -> None:
+    train_on = [{"path": str(world.questions), "weight": 1.5}, {"path": str(world.held_out), "weight": 0.5}]
+    data = {"train": train_on, "mix": "in_turn", "curriculum": "short_first", "holdout": 1}
+    out = train(world, write_recipe, luthier, tmp_path, data=data, pack={"kind": kind}, batch={"epochs": 3})
+    plan = json.loads((out / "plan.json").read_text())
+    events = list(read_events(out / "events.jsonl"))
+    steps = [event for event in events if isinstance(event, Stepped)]
+    prepared = next(event for event in events if isinstance(event, Prepared))
+    first, second = prepared.summary["documents_by_source"]
+    assert plan["exact"] and len(steps) == plan["steps"] == 3 * plan["steps_per_epoch"]
+    assert sum(event.tokens for event in steps[: plan["steps_per_epoch"]]) == plan["tokens"]
+    assert abs(plan["documents"] - 1.5 * first - 0.5 * second) < 3 and second > 1
+    if kind == "none":
+        assert len(steps) == 3 * plan["documents"]
+
+
 def test_an_adapter_opens_with_peft_and_has_the_logits_luthier_has(
     world: World, write_recipe: Write, luthier: Call, tmp_path: Path
 ) -> None:

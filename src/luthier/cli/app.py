@@ -6,10 +6,10 @@ import sys
 
 import typer
 
-from luthier.cli import evaluate, generate, plan, read, report, show, train
+from luthier.cli import convert, evaluate, explain, generate, inspect, merge, plan, read, report, show, train
+from luthier.cli.arguments import complain
 from luthier.environment import yield_idle_threads
 from luthier.errors import LuthierError
-from luthier.terminal import visible
 
 app = typer.Typer(
     help="Fine-tunes language models from the recipe you already have.",
@@ -20,24 +20,36 @@ app = typer.Typer(
 )
 for name, module in (
     ("read", read),
+    ("explain", explain),
+    ("convert", convert),
     ("plan", plan),
     ("show", show),
     ("train", train),
     ("evaluate", evaluate),
     ("generate", generate),
     ("report", report),
+    ("inspect", inspect),
+    ("merge", merge),
 ):
     app.command(name)(module.command)
+
+
+READERS = ("read", "plan", "show", "train", "convert", "explain")
+"""Commands that take a recipe, and so also another system's command line after ``--``."""
 
 
 def main() -> None:
     """Run the command; a user's error is told without a traceback and exits with 2."""
     yield_idle_threads()
+    words, pasted = sys.argv[1:], []
+    if words[:1] and words[0] in READERS and "--" in words:
+        at = words.index("--")
+        words, pasted = words[:at], words[at + 1 :]
     try:
-        app()
+        app(args=words, obj=pasted)
     except LuthierError as error:
         for fault in error.faults:
-            sys.stderr.write("luthier: " + "\n".join(visible(line) for line in str(fault).split("\n")) + "\n")
+            complain(fault)
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -9,12 +9,23 @@ from typing import Annotated, Any
 
 import typer
 
-File = Annotated[Path, typer.Argument(help="The recipe file.", metavar="FILE")]
+from luthier.errors import Fault
+from luthier.terminal import visible
+
+File = Annotated[Path | None, typer.Argument(help="The recipe file.", metavar="FILE", show_default=False)]
 Words = Annotated[
     list[str] | None, typer.Argument(help="Settings that win over the file: section.field=value.", metavar="[WORDS]...")
 ]
 Dialect = Annotated[str | None, typer.Option("--dialect", help="Whose file it is; otherwise told from its looks.")]
+Model = Annotated[str | None, typer.Option("--model", help="Where the model lies here.", metavar="PATH")]
+Data = Annotated[str | None, typer.Option("--data", help="Where the rows lie here.", metavar="PATH")]
+Strict = Annotated[bool, typer.Option("--strict", help="Refuse keys that are not known.")]
 Json = Annotated[bool, typer.Option("--json", help="Print it for programs.")]
+
+
+def complain(fault: Fault) -> None:
+    """A fault on standard error; nothing in it is obeyed by a terminal."""
+    sys.stderr.write("luthier: " + "\n".join(visible(line) for line in str(fault).split("\n")) + "\n")
 
 
 def print_json(value: Any) -> None:

@@ -2,26 +2,38 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import typer
 
-from luthier.cli.arguments import Dialect, File, Json, Words, print_json
+from luthier.cli.arguments import Data, Dialect, File, Json, Model, Strict, Words, print_json
+from luthier.cli.given import reading_of
 
 
-def command(file: File, words: Words = None, as_json: Json = False, dialect: Dialect = None) -> None:
+def command(
+    context: typer.Context,
+    file: File = None,
+    words: Words = None,
+    as_json: Json = False,
+    dialect: Dialect = None,
+    model: Model = None,
+    data: Data = None,
+    strict: Strict = False,
+) -> None:
     """Show steps, tokens, memory and time of a run before anything is loaded."""
-    from luthier.dialects import read
     from luthier.errors import LuthierError
     from luthier.plan.plan import plan_recipe
-    from luthier.plan.support import unsupported
+    from luthier.plan.verdict import verdict
 
-    reading = read(file, words or (), dialect)
-    refused = [*reading.refusals(), *unsupported(reading.recipe)]
+    reading = reading_of(context, file, words, dialect=dialect, model=model, data=data, strict=strict)
+    found = verdict(reading)
     try:
-        plan = plan_recipe(reading.recipe)
+        plan = plan_recipe(found.recipe)
     except LuthierError as error:
-        raise type(error)(*refused, *error.faults) from error
+        raise type(error)(*dict.fromkeys((*found.refused, *error.faults))) from error
+    plan = replace(plan, warnings=(*found.instead, *plan.warnings))
     if as_json:
-        print_json({**plan.tree(), "refused": [str(fault) for fault in refused]})
+        print_json({**plan.tree(), "refused": [str(fault) for fault in found.refused]})
     else:
         from rich.console import Console
         from rich.markup import escape
@@ -29,8 +41,8 @@ def command(file: File, words: Words = None, as_json: Json = False, dialect: Dia
         from luthier.plan.page import describe
 
         console = Console(highlight=False)
-        console.print(describe(plan, reading.recipe))
-        for fault in refused:
+        console.print(describe(plan, found.recipe))
+        for fault in found.refused:
             console.print(f"[red]refused[/red] {escape(str(fault))}")
-    if refused:
+    if found.refused:
         raise typer.Exit(2)

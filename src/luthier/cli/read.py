@@ -4,16 +4,29 @@ from __future__ import annotations
 
 import typer
 
-from luthier.cli.arguments import Dialect, File, Json, Words, print_json, shorten
+from luthier.cli.arguments import Data, Dialect, File, Json, Model, Strict, Words, complain, print_json, shorten
+from luthier.cli.given import reading_of
+from luthier.terminal import visible
 
 
-def command(file: File, words: Words = None, as_json: Json = False, dialect: Dialect = None) -> None:
+def command(
+    context: typer.Context,
+    file: File = None,
+    words: Words = None,
+    as_json: Json = False,
+    dialect: Dialect = None,
+    model: Model = None,
+    data: Data = None,
+    strict: Strict = False,
+) -> None:
     """Show the recipe that a file means, with an account of every key."""
-    from luthier.dialects import Outcome, read
+    from luthier.dialects import Outcome
 
-    reading = read(file, words or (), dialect)
+    reading = reading_of(context, file, words, dialect=dialect, model=model, data=data, strict=strict)
     if as_json:
         print_json(reading.tree())
+        for fault in reading.faults:
+            complain(fault)
     else:
         from rich.console import Console
         from rich.markup import escape
@@ -22,23 +35,27 @@ def command(file: File, words: Words = None, as_json: Json = False, dialect: Dia
         from luthier.dialects.document import to_yaml
 
         console = Console()
-        table = Table(title=f"{file} ({reading.dialect})", title_justify="left")
-        for column in ("key", "value", "place", "outcome", "note"):
-            table.add_column(column, overflow="fold")
+        table = Table(title=escape(visible(f"{reading.source} ({reading.dialect})")), title_justify="left")
+        for column in ("key", "value", "line", "outcome", "note"):
+            table.add_column(column, overflow="fold", no_wrap=column in ("line", "outcome"))
+
+        def near(place: str) -> str:
+            return place.removeprefix(reading.source).removeprefix(":")
+
+        def shown(text: str) -> str:
+            return escape(visible(text))
+
         colours = {Outcome.APPLIED: "green", Outcome.INERT: "yellow", Outcome.REFUSED: "red"}
         for account in reading.accounts:
             outcome = f"[{colours.get(account.outcome, 'cyan')}]{account.outcome.value}[/]"
             note = account.note or (f"-> {account.target}" if account.target != account.key else "")
-            table.add_row(
-                escape(account.key), escape(shorten(account.value)), escape(account.place), outcome, escape(note)
-            )
+            place = shown(near(account.place))
+            table.add_row(shown(account.key), shown(shorten(account.value)), place, outcome, shown(note))
         console.print(table)
         console.print("The recipe (settings at their defaults are left out):", highlight=False)
-        console.print(
-            escape(to_yaml(reading.recipe.tree(changed_only=True))),
-            highlight=False,
-        )
+        text = to_yaml(reading.recipe.tree(changed_only=True))
+        console.print("\n".join(map(shown, text.split("\n"))), highlight=False)
         for fault in reading.faults:
-            console.print(f"[red]open[/red] {escape(str(fault))}", highlight=False)
+            console.print("[red]open[/red] " + "\n".join(map(shown, str(fault).split("\n"))), highlight=False)
     if reading.refusals():
         raise typer.Exit(2)

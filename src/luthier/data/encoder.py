@@ -5,12 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from tokenizers import Tokenizer
 
+from luthier.data.words import Words, splits_at_spaces
 from luthier.errors import ModelError
+
+MANY = 32
+"""Texts at once from which on words are kept."""
 
 
 @dataclass(slots=True)
@@ -29,6 +34,8 @@ class Encoder:
     prefix: tuple[int, ...]
     suffix: tuple[int, ...]
     spaced: bool = False
+    _words: dict[bool, Words] | None = None
+    """By whether control tokens are ordinary text; None until there are enough texts for them to be of use."""
 
     @classmethod
     def open(cls, directory: Path) -> Encoder:
@@ -94,6 +101,13 @@ class Encoder:
         return ids
 
     def _encode(self, texts: Sequence[str], literal: bool) -> list[list[int]]:
+        if self._words is None and len(texts) >= MANY:
+            by_word = not self.spaced and splits_at_spaces(self.tokenizer)
+            self._words = {flag: Words(partial(self._whole, literal=flag)) for flag in (False, True) if by_word}
+        words = self._words and self._words.get(literal)
+        return words.encode(texts) if words else self._whole(texts, literal)
+
+    def _whole(self, texts: Sequence[str], literal: bool) -> list[list[int]]:
         self.tokenizer.encode_special_tokens = literal
         try:
             return [

@@ -8,6 +8,9 @@ from typing import Any
 TEXT = "text"
 """The role of a plain document, which no template touches."""
 
+Ranges = tuple[tuple[int, int], ...]
+"""Stretches of a text: (first character, one past the last)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
@@ -19,28 +22,74 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One turn. ``trained`` overrides the recipe's roles when it is not None."""
+    """One turn. ``trained`` overrides the recipe's roles when it is not None.
+
+    ``learned``: of a trained turn, only these stretches of its content and the token that ends it. ``fields``: what
+    else the turn has that templates may write, such as ``reasoning_content`` or ``name``.
+    """
 
     role: str
     content: str
     trained: bool | None = None
     tool_calls: tuple[dict[str, Any], ...] = ()
+    learned: Ranges | None = None
+    fields: dict[str, Any] = field(default_factory=dict)
 
     def tree(self) -> dict[str, Any]:
         """The message as chat templates expect it."""
-        plain: dict[str, Any] = {"role": self.role, "content": self.content}
+        plain: dict[str, Any] = {**self.fields, "role": self.role, "content": self.content}
         return {**plain, "tool_calls": list(self.tool_calls)} if self.tool_calls else plain
 
 
 @dataclass(frozen=True, slots=True)
+class Piece:
+    """A stretch of a row that goes to the tokenizer as it stands, by itself.
+
+    It is learned as a turn of ``role`` would be, unless ``trained`` says so for itself. ``given``: what of it comes
+    from the row's columns, where control tokens are ordinary text; elsewhere they are what they say.
+    """
+
+    text: str
+    role: str = "assistant"
+    trained: bool | None = None
+    given: Ranges = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A row that was tokenised elsewhere: its ids, and whether each is learned."""
+
+    ids: tuple[int, ...]
+    trained: tuple[bool, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Example:
-    """A conversation, or a plain document: one message with the role ``text``."""
+    """A conversation, or what no template touches: one message with the role ``text``.
+
+    A plain document is nothing but that message. Where there are ``pieces``, they are tokenised in its place, and
+    where ``ready`` is there, its ids are taken.
+    """
 
     messages: tuple[Message, ...]
     origin: str
     tools: tuple[dict[str, Any], ...] = ()
     extra: dict[str, Any] = field(default_factory=dict)
     """Columns worth keeping beside the conversation, such as a category."""
+    rejected: tuple[Message, ...] = ()
+    """Of a pair, the conversation that ends in the worse answer; ``messages`` ends in the better one."""
+    label: bool | None = None
+    """Whether the answer is wanted, where rows tell single answers apart (KTO)."""
+    pieces: tuple[Piece, ...] = ()
+    rejected_pieces: tuple[Piece, ...] = ()
+    framed: bool = False
+    """Whether the tokenizer's own prefix stands before the pieces and its end token after them."""
+    ready: Ready | None = None
+
+    @property
+    def plain(self) -> bool:
+        """Whether no chat template touches it."""
+        return self.messages[0].role == TEXT
 
 
 class RowFault(Exception):
@@ -61,10 +110,20 @@ def text_of(row: Row, column: str, *, required: bool = True) -> str:
     if value is None and not required:
         return ""
     if value is None:
-        found = ", ".join(map(str, row.value)) or "none"
-        raise RowFault(
-            f"has no column {column!r} (columns: {found})", "name the file's own columns in the source's columns"
-        )
+        raise missing(row, column)
     if not isinstance(value, str):
         raise RowFault(f"column {column!r} holds {type(value).__name__}, not text", "write it as a string")
     return value
+
+
+def missing(row: Row, *columns: str) -> RowFault:
+    """That a row has none of these columns, and which it has."""
+    found = ", ".join(map(str, row.value)) or "none"
+    wanted = " or ".join(map(repr, columns))
+    return RowFault(f"has no column {wanted} (columns: {found})", "name the file's own columns in the source's columns")
+
+
+def pieced(pieces: tuple[Piece, ...], origin: str, *, framed: bool = False, **more: Any) -> Example:
+    """The example that is nothing but pieces of text."""
+    whole = Message(TEXT, "".join(piece.text for piece in pieces))
+    return Example((whole,), origin, pieces=pieces, framed=framed, **more)

@@ -37,6 +37,15 @@ def _tojson(value: Any, ensure_ascii: bool = False, indent: int | None = None, *
     return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, **options)
 
 
+def _environment() -> ImmutableSandboxedEnvironment:
+    return ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, loopcontrols])
+
+
+def tree_of(source: str) -> nodes.Template:
+    """The syntax tree of a template that compiles."""
+    return _environment().parse(source)
+
+
 @lru_cache(maxsize=32)
 def compile_template(source: str) -> Render:
     """A function from a template's variables to its text, with the names that transformers gives to templates.
@@ -44,9 +53,7 @@ def compile_template(source: str) -> Render:
     Raises:
         TemplateError: the template is not Jinja.
     """
-    environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, loopcontrols]
-    )
+    environment = _environment()
     environment.filters["tojson"] = _tojson
     environment.globals["raise_exception"] = _refuse
     environment.globals["strftime_now"] = lambda form: datetime.now().strftime(form)

@@ -48,7 +48,12 @@ class Literals:
             return control.sub(lambda match: self.marks[match[0]], text)
 
         messages = (
-            replace(message, content=hidden(message.content), tool_calls=_changed(message.tool_calls, hidden))
+            replace(
+                message,
+                content=hidden(message.content),
+                tool_calls=_changed(message.tool_calls, hidden),
+                fields=_changed(message.fields, hidden),
+            )
             for message in example.messages
         )
         return replace(example, messages=tuple(messages), tools=_changed(example.tools, hidden))
@@ -79,6 +84,7 @@ def _texts(example: Example) -> Iterator[str]:
     for message in example.messages:
         yield message.content
         _changed(message.tool_calls, keep)
+        _changed(message.fields, keep)
     _changed(example.tools, keep)
     yield from found
 

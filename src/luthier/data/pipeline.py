@@ -1,4 +1,4 @@
-"""The order of the data plane: source -> format -> template -> tokens -> fit -> store, through the cache."""
+"""The order of the data plane: source -> format -> template -> tokens -> fate -> store, through the cache."""
 
 from __future__ import annotations
 
@@ -10,20 +10,29 @@ from typing import Any
 
 import numpy as np
 
-from luthier.data.cache import content_key, entry, keep
-from luthier.data.convert import MOST_SHOWN, examples_of
+from luthier.data.block import ROWS, Broken
+from luthier.data.cache import alone, content_key, entry, keep
+from luthier.data.convert import MOST_SHOWN
 from luthier.data.encoder import Encoder
-from luthier.data.example import TEXT, Example
+from luthier.data.example import Example
+from luthier.data.fates import Fates
+from luthier.data.making import Maker
+from luthier.data.parallel import attempts, made_of
+from luthier.data.quarantine import advice, place_of_quarantine, write_quarantine
 from luthier.data.source import files_of
-from luthier.data.store import TokenStore, collect, load, save
-from luthier.data.template import ChatTemplate, template_source, text_spans
-from luthier.data.tokens import Fate, Tokens, as_document, fit, tokenise
+from luthier.data.store import TokenStore, Writer, load
+from luthier.data.template import ChatTemplate, template_source
+from luthier.data.text_file import encoding_of
+from luthier.data.tokens import Fate, Tokens
 from luthier.errors import DataError, Fault
 from luthier.recipe import Recipe
 from luthier.recipe.data import Source
 
-CHUNK = 512
+CHUNK = ROWS
 """Rows that are tokenised together."""
+
+MADE_BY = ("max_length", "overlong", "vanished", "bad_rows", "deduplicate", "near_duplicates")
+"""Settings of data that decide which documents come out."""
 
 Told = Callable[[int], None]
 """Told how many rows are done."""
@@ -35,92 +44,99 @@ class Preparation:
 
     recipe: Recipe
     encoder: Encoder
-    counts: dict[Fate, int] = field(default_factory=dict)
-    lost_answer_tokens: int = 0
     set_aside: list[Fault] = field(default_factory=list)
-    _template: ChatTemplate | None = None
+    by_source: list[int] = field(default_factory=list)
+    """Documents written of each source."""
+    _maker: Maker | None = None
+    _fates: Fates | None = None
+
+    @property
+    def maker(self) -> Maker:
+        """What makes tokens of examples."""
+        if self._maker is None:
+            self._maker = Maker(self.recipe, self.encoder)
+        return self._maker
+
+    @property
+    def fates(self) -> Fates:
+        """What has become of the rows so far."""
+        if self._fates is None:
+            self._fates = Fates(self.recipe.data)
+        return self._fates
 
     def template(self) -> ChatTemplate:
-        """The chat template, compiled when a conversation first needs it."""
-        if self._template is None:
-            data = self.recipe.data
-            self._template = ChatTemplate(
-                template_source(data.template, self.encoder),
-                self.encoder,
-                train_on=data.train_on,
-                system=data.system,
-                last_turn_only=data.last_turn_only,
-            )
-        return self._template
+        """The chat template."""
+        return self.maker.template()
 
     def documents(self, examples: Iterable[Example], told: Told | None = None) -> Iterator[Tokens]:
         """The documents that remain of the examples, in their order.
 
         Raises:
-            DataError: rows longer than data.max_length under data.overlong: refuse.
+            DataError: rows that the policies for overlong ones refuse.
         """
-        seen: set[bytes] = set()
-        refused: list[Fault] = []
         done = 0
         rows = iter(examples)
         while chunk := tuple(islice(rows, CHUNK)):
-            for tokens in self._tokens(chunk):
-                fate, kept = self._fate(tokens, seen)
-                self.counts[fate] = self.counts.get(fate, 0) + 1
-                self.lost_answer_tokens += (
-                    tokens.targets - sum(piece.targets for piece in kept) if fate is not Fate.DUPLICATE else 0
-                )
-                if fate is Fate.REFUSED:
-                    refused.append(
-                        Fault(
-                            f"is {len(tokens)} tokens long",
-                            tokens.origin,
-                            "raise data.max_length, or change data.overlong",
-                        )
-                    )
-                yield from kept
+            batch, _ = self.fates.settle(*self.maker.examples(chunk))
+            yield from batch.documents()
             done += len(chunk)
             if told:
                 told(done)
-        if refused:
-            raise DataError(*refused[:MOST_SHOWN])
+        self.fates.check()
 
-    def _tokens(self, chunk: Sequence[Example]) -> Iterator[Tokens]:
-        plain = [example.messages[0].role == TEXT for example in chunk]
-        if self.recipe.method.kind == "pretrain" and not all(plain):
-            raise DataError(
-                "pretraining reads plain documents, and this row is a conversation",
-                place=chunk[plain.index(False)].origin,
-                remedy="set method.kind: sft, or name the column of the text in the source's columns",
-            )
-        spans = [self.template().spans(e) if not p else text_spans(e) for e, p in zip(chunk, plain, strict=True)]
-        for tokens, is_plain in zip(
-            tokenise(spans, [example.origin for example in chunk], self.encoder), plain, strict=True
-        ):
-            yield as_document(tokens, self.encoder) if is_plain else tokens
+    def write(self, sources: Sequence[Source], tokenizer: Path, writer: Writer, told: Told | None) -> list[Broken]:
+        """Prepare whole sources into a store that is being written; what could not be used is returned.
 
-    def _fate(self, tokens: Tokens, seen: set[bytes]) -> tuple[Fate, list[Tokens]]:
-        if self.recipe.data.deduplicate:
-            key = tokens.ids.tobytes()
-            if key in seen:
-                return Fate.DUPLICATE, []
-            seen.add(key)
-        return fit(tokens, self.recipe.data.max_length, self.recipe.data.overlong)
+        Raises:
+            DataError: more bad rows than the recipe allows, or rows that the policies for overlong ones refuse.
+        """
+        budget = self.recipe.data.bad_rows
+        broken: list[Broken] = []
+        done = 0
+        self.by_source = [0] * len(sources)
+        blocks = ((n, made) for n, source in enumerate(sources) for made in made_of(self.maker, [source], tokenizer))
+        for number, made in blocks:
+            before = len(writer)
+            writer.add(*self.fates.settle(made.batch, made.signatures))
+            self.by_source[number] += len(writer) - before
+            done += len(made.batch)
+            broken += made.broken
+            self.set_aside += [one.fault for one in made.broken]
+            if len(broken) >= budget + MOST_SHOWN:
+                break
+            if told and len(made.batch):
+                told(done)
+        if len(broken) <= budget:
+            self.fates.check()
+        return broken
 
     def summary(self) -> dict[str, Any]:
         """What preparation counted, as plain values."""
         return {
-            "rows": sum(self.counts.values()) + len(self.set_aside),
-            "fates": {fate.value: count for fate, count in sorted(self.counts.items())},
+            "rows": sum(self.fates.counts.values()) + len(self.set_aside),
             "bad_rows": [str(fault) for fault in self.set_aside[:MOST_SHOWN]],
-            "lost_answer_tokens": self.lost_answer_tokens,
+            **self.fates.summary(),
         }
 
 
 def examples(recipe: Recipe, sources: Sequence[Source], set_aside: list[Fault] | None = None) -> Iterator[Example]:
-    """The examples of several sources, one source after the other."""
-    bad = recipe.data.bad_rows
-    return chain.from_iterable(examples_of(source, bad_rows=bad, set_aside=set_aside) for source in sources)
+    """The examples of several sources, one source after the other.
+
+    Rows that are none are collected in ``set_aside``, up to data.bad_rows of them.
+
+    Raises:
+        DataError: more bad rows than that; the first ones are all named.
+    """
+    faults: list[Fault] = [] if set_aside is None else set_aside
+    for attempt in chain.from_iterable(map(attempts, sources)):
+        if isinstance(attempt, Example):
+            yield attempt
+            continue
+        faults.append(attempt)
+        if len(faults) >= recipe.data.bad_rows + MOST_SHOWN:
+            break
+    if len(faults) > recipe.data.bad_rows:
+        raise DataError(*faults[:MOST_SHOWN])
 
 
 def texts(recipe: Recipe, sources: Sequence[Source]) -> Iterator[str]:
@@ -141,7 +157,7 @@ def cache_entry(recipe: Recipe, sources: Sequence[Source], tokenizer: Path, enco
         "files": [len(files_of(source)) for source in sources],
         "names": [str(path) for path in local],
         "method": recipe.method.kind,
-        **{name: getattr(data, name) for name in ("max_length", "overlong", "bad_rows", "deduplicate")},
+        **{name: getattr(data, name) for name in MADE_BY},
         **({name: getattr(data, name) for name in ("system", "train_on", "last_turn_only")} if chat else {}),
     }
     named = sorted(path for path in tokenizer.glob("*token*.json") if path.is_file())
@@ -152,9 +168,15 @@ def cache_entry(recipe: Recipe, sources: Sequence[Source], tokenizer: Path, enco
 
 
 def prepare(
-    recipe: Recipe, sources: Sequence[Source], tokenizer: Path, told: Told | None = None
+    recipe: Recipe,
+    sources: Sequence[Source],
+    tokenizer: Path,
+    told: Told | None = None,
+    wait: Callable[[str], None] | None = None,
 ) -> tuple[TokenStore, bool]:
     """The sources' documents, and whether they came from the cache.
+
+    Of several processes one does the work; the others wait for it, and ``wait`` is told so.
 
     Raises:
         DataError: rows that cannot be used, or no trained token left in any of them.
@@ -163,28 +185,55 @@ def prepare(
     place = cache_entry(recipe, sources, tokenizer, encoder)
     cached = (place / "summary.json").exists()
     if not cached:
-        work = Preparation(recipe, encoder)
-        documents = list(work.documents(examples(recipe, sources, work.set_aside), told))
-        if not documents:
-            raise _nothing_left(sources, work, recipe)
-        store = collect(documents, work.summary())
-        keep(place, lambda aside: save(store, aside))
+        with alone(place, wait):
+            cached = (place / "summary.json").exists()
+            if not cached:
+                work = Preparation(recipe, encoder)
+                keep(place, lambda aside: _write(work, sources, tokenizer, aside, place_of_quarantine(place), told))
     return load(place), cached
 
 
-def _nothing_left(sources: Sequence[Source], work: Preparation, recipe: Recipe) -> DataError:
-    counts = {fate.value: count for fate, count in work.counts.items()}
+def _write(
+    work: Preparation, sources: Sequence[Source], tokenizer: Path, aside: Path, quarantine: Path, told: Told | None
+) -> None:
+    with Writer(aside) as writer:
+        broken = work.write(sources, tokenizer, writer, told)
+        write_quarantine(quarantine, broken)
+        if len(broken) > work.recipe.data.bad_rows:
+            shown = [one.fault for one in broken[:MOST_SHOWN]]
+            raise DataError(*shown, advice(quarantine, len(broken)))
+        if not len(writer):
+            raise _nothing_left(sources, work)
+        notes = _notes(sources)
+        extra = {
+            **({"documents_by_source": work.by_source} if len(sources) > 1 else {}),
+            **({"notes": notes} if notes else {}),
+            **({"quarantine": str(quarantine)} if broken else {}),
+        }
+        writer.close({**work.summary(), **extra})
+
+
+def _notes(sources: Sequence[Source]) -> list[str]:
+    """What a person should know about how the files were read."""
+    files = [path for source in sources for path in files_of(source) if path.suffix != ".parquet"]
+    odd = [(path, encoding) for path in files if not (encoding := encoding_of(path)).startswith("utf-8")]
+    return [f"{path} was read as {encoding.upper()}, not UTF-8" for path, encoding in odd[:MOST_SHOWN]]
+
+
+def _nothing_left(sources: Sequence[Source], work: Preparation) -> DataError:
+    fated = work.fates.counts
+    counts = {fate.value: count for fate, count in fated.items()}
     if work.set_aside:
         counts["set aside"] = len(work.set_aside)
-    fates = ", ".join(f"{count} {fate}" for fate, count in counts.items()) or "no rows"
-    if Fate.DROPPED in work.counts:
+    told = ", ".join(f"{count} {fate}" for fate, count in counts.items()) or "no rows"
+    if Fate.DROPPED in fated:
         remedy = "raise data.max_length"
-    elif work.counts:
+    elif fated:
         remedy = "name the roles to learn in data.train_on, or raise data.max_length if answers are cut off"
     else:
         remedy = f"the first one: {work.set_aside[0]}" if work.set_aside else "the files are empty"
     return DataError(
-        f"no trained token is left ({fates}; data.max_length {recipe.data.max_length})",
+        f"no trained token is left ({told}; data.max_length {work.recipe.data.max_length})",
         place=", ".join(source.path for source in sources),
         remedy=remedy,
     )

@@ -6,29 +6,30 @@ end of its terminator: the first control token after the content, or the last on
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from luthier.data.encoder import Encoder
 from luthier.data.example import Example, Message
 from luthier.data.jinja import Render, compile_template
 from luthier.data.literal import Literals, pattern_of
+from luthier.data.skeleton import Skeletons
+from luthier.data.span import Span
+from luthier.data.turn_format import formats
+from luthier.data.turn_jinja import format_of, jinja_of
+from luthier.data.turn_render import TurnTemplate
 from luthier.errors import TemplateError, nearest
+
+__all__ = ["ChatTemplate", "Span", "missing_tokens", "template_names", "template_source", "text_spans"]
 
 FOLDER = Path(__file__).parent / "templates"
 
+_LISTED = re.compile(r"\{#- control:(.*?)-#\}")
+_LIKELY = re.compile(r"<\|[^|<>{}\s'\"]+\|>")
 _STAND_IN = "\U0010fffd"
 """A private character that takes a content's place where only what comes before it counts."""
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """A piece of text that is tokenised by itself. ``literal``: control tokens in it are ordinary text."""
-
-    text: str
-    trained: bool
-    literal: bool = False
 
 
 def template_source(name: str, encoder: Encoder) -> str:
@@ -43,21 +44,48 @@ def template_source(name: str, encoder: Encoder) -> str:
                 "the tokenizer has no chat template", place="data.template", remedy=f"name one: {_named()}"
             )
         return encoder.chat_template
+    if name in formats():
+        return jinja_of(formats()[name], encoder)
     path = FOLDER / f"{name}.jinja" if "/" not in name and "." not in name else Path(name)
     try:
         return path.read_text(encoding="utf-8")
     except OSError as error:
-        near = nearest(name, _names())
+        near = nearest(name, template_names())
         remedy = f"did you mean {near}?" if near else f"name a .jinja file or one of: {_named()}"
         raise TemplateError(f"{name!r} is not a chat template", place="data.template", remedy=remedy) from error
 
 
-def _names() -> list[str]:
-    return sorted(path.stem for path in FOLDER.glob("*.jinja"))
+def template_names() -> list[str]:
+    """The names that ``data.template`` knows, besides ``auto`` and files."""
+    return sorted({*formats(), *(path.stem for path in FOLDER.glob("*.jinja"))})
 
 
 def _named() -> str:
-    return ", ".join(_names())
+    ours = [name for name in template_names() if "/" not in name]
+    return ", ".join([*ours, "firefly/ and a name of Firefly's"])
+
+
+def missing_tokens(name: str, encoder: Encoder) -> list[str]:
+    """The control tokens of a template that the tokenizer does not know, so that it reads them as ordinary text.
+
+    ``eos_token`` stands for an end token that the template writes and the tokenizer does not have. Of a template that
+    is not ours, only tokens of the form ``<|name|>`` are found.
+
+    Raises:
+        TemplateError: there is no such template.
+    """
+    source = template_source(name, encoder)
+    form, listed = format_of(source, encoder), _LISTED.search(source)
+    if form is not None:
+        wanted = list(form.control)
+    else:
+        wanted = listed[1].split() if listed else list(dict.fromkeys(_LIKELY.findall(source)))
+    missing = [token for token in wanted if not _is_one(token, encoder)]
+    return [*missing, "eos_token"] if "eos_token" in source and encoder.id_of("eos_token") is None else missing
+
+
+def _is_one(token: str, encoder: Encoder) -> bool:
+    return encoder.encode([token]) == [[encoder.tokenizer.token_to_id(token)]]
 
 
 def text_spans(example: Example) -> list[Span]:
@@ -81,9 +109,18 @@ class ChatTemplate:
         self._render: Render = compile_template(source)
         self._tokens = {"bos_token": "", "eos_token": "", **encoder.tokens}
         self._control = pattern_of(encoder.control)
+        self._skeletons = Skeletons(source, self._cut, self._control)
         self._train_on = frozenset(train_on)
         self._system = system
         self._last_turn_only = last_turn_only
+        form = format_of(source, encoder)
+        self._turns = None if form is None else TurnTemplate(form, encoder)
+        if system and form is not None and not form.takes_system:
+            raise TemplateError(
+                f"{form.name} has no place for a system message",
+                place="data.system",
+                remedy="leave it out, or use another template",
+            )
 
     def spans(self, example: Example) -> list[Span]:
         """The spans of a whole conversation.
@@ -93,7 +130,7 @@ class ChatTemplate:
                 mask could be right.
         """
         example = self._with_system(example)
-        return self._cut(example, self._trained(example.messages), generate=False)
+        return self._render_spans(example, self._trained(example.messages), generate=False)
 
     def prompt(self, example: Example) -> list[Span]:
         """The spans that come before the last turn's content when it has to be generated.
@@ -104,14 +141,21 @@ class ChatTemplate:
         trained = self._trained(example.messages)
         if example.messages[-1].role == "assistant":
             example = replace(example, messages=example.messages[:-1])
-        return [replace(span, trained=False) for span in self._cut(example, trained, generate=True)]
+            trained = trained[:-1]
+        return [replace(span, trained=False) for span in self._render_spans(example, trained, generate=True)]
 
     def terminator(self) -> str | None:
         """The control token that ends an answer, or None when the template has none."""
+        return next(iter(self.terminators()), None)
+
+    def terminators(self) -> tuple[str, ...]:
+        """All control tokens that end an answer; most templates have one."""
+        if self._turns is not None:
+            return self._turns.terminators()
         probe = Example((Message("user", "a"), Message("assistant", "b", trained=True)), "data.template")
         turn = next(span.text for span in self.spans(probe) if span.trained)
         ends = self._control.findall(turn)
-        return ends[-1] if ends and turn.endswith(ends[-1]) else None
+        return (ends[-1],) if ends and turn.endswith(ends[-1]) else ()
 
     def _with_system(self, example: Example) -> Example:
         if self._system and example.messages[0].role != "system":
@@ -124,6 +168,12 @@ class ChatTemplate:
             last = max(index for index, flag in enumerate(flags) if flag)
             flags = [index == last for index in range(len(flags))]
         return flags
+
+    def _render_spans(self, example: Example, trained: Sequence[bool], *, generate: bool) -> list[Span]:
+        if self._turns is not None:
+            return self._turns.spans(example, trained, generate=generate)
+        quick = self._skeletons.spans(example, trained, generate=generate)
+        return self._cut(example, trained, generate=generate) if quick is None else quick
 
     def _cut(self, example: Example, trained: Sequence[bool], *, generate: bool) -> list[Span]:
         """The rendering, cut around every trained turn."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import chain
 
 import numpy as np
 import numpy.typing as npt
 
 from luthier.data.encoder import Encoder
-from luthier.data.template import Span
+from luthier.data.span import Span
 
 Ids = npt.NDArray[np.int32]
 Flags = npt.NDArray[np.bool_]
@@ -18,11 +19,15 @@ Flags = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """One document: ``ids`` [n], ``trained`` [n] (whether each id is learned), where it came from."""
+    """One document: ``ids`` [n], ``trained`` [n] (whether each id is learned), where it came from.
+
+    ``head``: how many ids at its beginning a cut goes around: the system message's.
+    """
 
     ids: Ids
     trained: Flags
     origin: str
+    head: int = 0
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -43,33 +48,47 @@ class Fate(StrEnum):
     """Longer than data.max_length, under data.overlong: drop."""
     UNTRAINED = "untrained"
     """No token of it would be learned."""
+    VANISHED = "vanished"
+    """All that would be learned of it lies beyond a cut to data.max_length."""
     DUPLICATE = "duplicate"
+    NEAR_DUPLICATE = "near_duplicate"
     REFUSED = "refused"
 
 
 def tokenise(documents: Sequence[Sequence[Span]], origins: Sequence[str], encoder: Encoder) -> list[Tokens]:
-    """Ids and masks of a batch of documents; each span is tokenised by itself, as what follows the one before it."""
+    """Ids and masks of a batch of documents; each span is tokenised by itself, as what follows the one before it.
+
+    A span that stands apart is tokenised as if nothing came before it.
+    """
     spans = [span for document in documents for span in document]
-    before = [text for document in documents for text in ("", *(span.text for span in document))[: len(document)]]
+    before: list[str] = []
+    if encoder.spaced:
+        before = [
+            "" if not at or document[at].apart else _shown(document[at - 1])
+            for document in documents
+            for at in range(len(document))
+        ]
     ids: list[list[int]] = [[]] * len(spans)
     for literal in (False, True):
         where = [index for index, span in enumerate(spans) if span.literal is literal]
         if where:
-            texts, after = [spans[i].text for i in where], [before[i] for i in where]
+            texts, after = [spans[i].text for i in where], [before[i] for i in where] if before else []
             for index, encoded in zip(where, encoder.encode(texts, literal=literal, after=after), strict=True):
                 ids[index] = encoded
-    result: list[Tokens] = []
-    at = 0
-    for document, origin in zip(documents, origins, strict=True):
-        parts = ids[at : at + len(document)]
-        lengths = np.fromiter(map(len, parts), dtype=np.int64, count=len(parts))
-        joined = np.fromiter((one for part in parts for one in part), dtype=np.int32, count=lengths.sum())
-        trained = np.repeat(
-            np.fromiter((span.trained for span in document), dtype=np.bool_, count=len(document)), lengths
-        )
-        result.append(Tokens(joined, trained, origin))
-        at += len(document)
-    return result
+    lengths = np.fromiter(map(len, ids), dtype=np.int64, count=len(ids))
+    flat = np.fromiter(chain.from_iterable(ids), dtype=np.int32, count=int(lengths.sum()))
+    trained = np.repeat(np.fromiter((span.trained for span in spans), dtype=np.bool_, count=len(spans)), lengths)
+    ends = np.concatenate([[0], np.cumsum(lengths)])
+    bounds = ends[np.concatenate([[0], np.cumsum([len(document) for document in documents], dtype=np.int64)])].tolist()
+    return [
+        Tokens(flat[start:stop], trained[start:stop], origin)
+        for start, stop, origin in zip(bounds[:-1], bounds[1:], origins, strict=True)
+    ]
+
+
+def _shown(span: Span) -> str:
+    """A span as what stands before another: a control token that is ordinary text is not taken for the real one."""
+    return "\n" if span.literal and span.text else span.text
 
 
 def as_document(tokens: Tokens, encoder: Encoder) -> Tokens:
@@ -85,25 +104,53 @@ def as_document(tokens: Tokens, encoder: Encoder) -> Tokens:
 
 def fit(tokens: Tokens, max_length: int, overlong: str) -> tuple[Fate, list[Tokens]]:
     """What becomes of a document under a length limit: its fate, and the documents that remain of it."""
-    pieces = [tokens]
-    fate = Fate.KEPT
-    if len(tokens) > max_length:
-        if overlong == "drop":
-            return Fate.DROPPED, []
-        if overlong == "refuse":
-            return Fate.REFUSED, []
-        fate = Fate.SPLIT if overlong == "split" else Fate.TRUNCATED
-        pieces = list(_cut(tokens, max_length, overlong))
-    if not any(piece.targets for piece in pieces):
+    if not tokens.targets:
         return Fate.UNTRAINED, []
-    return fate, [piece for piece in pieces if piece.targets]
+    if len(tokens) <= max_length:
+        return Fate.KEPT, [tokens]
+    if overlong in ("drop", "refuse"):
+        return (Fate.DROPPED if overlong == "drop" else Fate.REFUSED), []
+    pieces = [piece for piece in _cut(tokens, max_length, overlong) if piece.targets]
+    if not pieces:
+        return Fate.VANISHED, []
+    return Fate.SPLIT if overlong == "split" else Fate.TRUNCATED, pieces
 
 
 def _cut(tokens: Tokens, max_length: int, overlong: str) -> Iterator[Tokens]:
     length = len(tokens)
+    if overlong == "keep_answer":
+        yield _around_answer(tokens, max_length)
+        return
     starts = (
         range(0, length, max_length) if overlong == "split" else (0 if overlong == "truncate" else length - max_length,)
     )
     for start in starts:
         part = slice(start, start + max_length)
         yield Tokens(tokens.ids[part], tokens.trained[part], tokens.origin)
+
+
+def _around_answer(tokens: Tokens, max_length: int) -> Tokens:
+    """The system message (if it leaves half of the room), and what ends with the last answer's end.
+
+    Where the answer itself is too long for that, it loses its end, and a quarter of the room stays for what comes
+    before it. An earlier answer that loses its beginning is read and no longer learned.
+    """
+    learned = np.flatnonzero(tokens.trained)
+    stop = int(learned[-1]) + 1
+    before = np.flatnonzero(~tokens.trained[:stop])
+    answer = int(before[-1]) + 1 if len(before) else 0
+    head = tokens.head if tokens.head <= min(max_length // 2, answer) else 0
+    room = max_length - head
+    start = max(head, stop - room)
+    if start >= answer:
+        start = max(head, answer - max(1, room // 4))
+    part = slice(start, min(stop, start + room))
+    trained = tokens.trained[part].copy()
+    if start > head and trained[0] and start < answer:
+        whole = np.flatnonzero(~trained)
+        trained[: int(whole[0]) if len(whole) else 0] = False
+    return Tokens(
+        np.concatenate([tokens.ids[:head], tokens.ids[part]]),
+        np.concatenate([tokens.trained[:head], trained]),
+        tokens.origin,
+    )

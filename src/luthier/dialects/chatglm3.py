@@ -5,13 +5,16 @@ The folder of the rows and the model came from the command line; paths are kept 
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+from luthier.dialects.chatglm3_peft import PEFT
+from luthier.dialects.deepspeed import UNCLIPPED, deepspeed_companions, names_deepspeed, under_deepspeed
 from luthier.dialects.document import Document, load_yaml
-from luthier.dialects.names import member
 from luthier.dialects.plain_values import flag, masked, number, text, whole
 from luthier.dialects.table import (
-    Cannot,
+    VANISHED,
     Default,
     Effect,
     Gather,
@@ -24,7 +27,7 @@ from luthier.dialects.table import (
     inert,
     refused,
 )
-from luthier.dialects.tabular import TableDialect
+from luthier.dialects.tabular import Companion, TableDialect
 from luthier.dialects.training_arguments import (
     SECRETS,
     seq2seq_rows,
@@ -34,7 +37,6 @@ from luthier.dialects.training_arguments import (
 
 ARGS = "training_args."
 GENERATION = ARGS + "generation_config."
-KINDS = {"LORA": "lora", "PREFIX_TUNING": "prefix", "PROMPT_TUNING": "prompt", "IA3": "ia3"}
 INPUT, OUTPUT = 128, 256
 """Longest prompt and answer where a file leaves them out."""
 
@@ -51,54 +53,31 @@ def rows_of(part: str) -> Any:
     return spread
 
 
+def answered(value: Any, values: Values) -> Effect:
+    """``test_file``: rows that the demo answered at the end, where it generated at all."""
+    found = rows_of("test")(value, values)
+    given = values.get(ARGS + "predict_with_generate")
+    generates = given is None or flag(given)
+    return applied({**found.settings, "evaluate.generate": generates}, found.note) if found.settings else found
+
+
 def lengths(values: Values) -> Effect:
     """``max_input_length`` and ``max_output_length``: one budget for both, and a token for the end."""
     longest_in, longest_out = values.get("max_input_length"), values.get("max_output_length")
     total = whole(INPUT if longest_in is None else longest_in) + whole(OUTPUT if longest_out is None else longest_out)
-    return applied({"data.max_length": total + 1}, "training had one budget: prompt, answer and the end token together")
-
-
-def peft_type(value: Any, values: Values) -> Effect:
-    """LORA, or PREFIX_TUNING, which is ChatGLM's own P-Tuning v2."""
-    if value is None:
-        return applied({"adapter.kind": "none"})
-    kind = str(value).rsplit(".", 1)[-1].upper()
-    if kind not in KINDS:
-        raise Cannot(f"{value!r} is not there", f"write one of: {', '.join(KINDS)}")
-    note = "a trained prefix of keys and values in every layer (P-Tuning v2)" if kind == "PREFIX_TUNING" else ""
-    return applied({"adapter.kind": KINDS[kind]}, note)
-
-
-def no_adapter(value: Any, values: Values) -> Effect:
-    """``peft_config`` with nothing in it: all weights train."""
-    return applied({"adapter.kind": "none"}, "nothing in it: all weights train")
-
-
-def targets(value: Any, values: Values) -> Effect:
-    """Names of layers; one name alone is a pattern."""
-    if not value:
-        return inert("not set")
-    return applied({"adapter.targets": [text(one) for one in value] if isinstance(value, list) else text(value)})
-
-
-def listed(value: Any) -> list[str]:
-    """One name or several."""
-    return [text(one) for one in value] if isinstance(value, list) else [text(value)]
-
-
-INITS = ("default", "gaussian", "pissa", "olora", "loftq", "orthogonal")
-
-
-def init(value: Any) -> str:
-    """``init_lora_weights``; true is PEFT's own default."""
-    return "default" if value is True else member(value, INITS, "start of an adapter")
+    return applied(
+        {"data.max_length": total + 1},
+        "training had one budget for prompt, answer and end token together, cut on the right",
+    )
 
 
 def on_cpu(value: Any, values: Values) -> Effect:
     """``use_cpu`` (once ``no_cuda``), which also cast every parameter to fp32."""
     asked = [values.get(ARGS + name) for name in ("use_cpu", "no_cuda")]
     if any(one is not None and flag(one) for one in asked):
-        return applied({"runtime.device": "cpu", "model.dtype": "fp32"}, "on a CPU every weight was cast to fp32")
+        return applied(
+            {"runtime.device": "cpu", "model.dtype": "fp32"}, "the demo then cast every weight to fp32, and so it is"
+        )
     return applied({"runtime.device": "auto"})
 
 
@@ -128,11 +107,17 @@ def sampling(value: Any, values: Values) -> Effect:
     return applied({"evaluate.generation.temperature": 1.0 if given is None else number(given)})
 
 
+_COMBINED = (
+    "a key of a copy of the demo for GLM-4: a conversation is one sample, whose last answer alone is learned; the "
+    "published copies no longer have it, so this meaning could not be checked against the code"
+)
+
+
 def combine(value: Any, values: Values) -> Effect:
     """GLM-4's copy: a conversation is one sample whose last answer alone is learned."""
     if value is None or not flag(value):
         return inert("off: every answer is learned")
-    return applied({"data.last_turn_only": True}, "GLM-4's copy of the demo has it: only the last answer is learned")
+    return applied({"data.last_turn_only": True}, _COMBINED)
 
 
 def one_sequence(value: Any, values: Values) -> Effect:
@@ -142,43 +127,27 @@ def one_sequence(value: Any, values: Values) -> Effect:
     return refused("one answer is generated for each question", "write 1")
 
 
-_MODEL = "it is read from the model itself"
 _SAME = "ids of the model's own end tokens are used, as the demo did"
 
 OWN: tuple[Row, ...] = (
     Spread("data_config.train_file", ("data.train.*.path", "data.train.*.format"), rows_of("train")),
     Spread("data_config.val_file", ("data.evaluate.*.path", "data.evaluate.*.format"), rows_of("evaluate")),
-    Spread("data_config.test_file", ("data.test.*.path", "data.test.*.format"), rows_of("test")),
+    Spread("data_config.test_file", ("data.test.*.path", "data.test.*.format", "evaluate.generate"), answered),
     Key("data_config.num_proc", "data.workers", whole),
     Gather("max_input_length", ("data.max_length",), lengths),
     Gather("max_output_length", ("data.max_length",), lengths),
     Spread("combine", ("data.last_turn_only",), combine),
     Inert("freezeV", "GLM-4's copy of the demo froze a vision tower with it; a language model has none"),
-    Spread("peft_config", ("adapter.kind",), no_adapter),
-    Spread("peft_config.peft_type", ("adapter.kind",), peft_type),
-    Inert("peft_config.task_type", "the models here are causal language models", ("CAUSAL_LM",), "write CAUSAL_LM"),
-    Key("peft_config.r", "adapter.rank", whole),
-    Key("peft_config.lora_alpha", "adapter.alpha", number),
-    Key("peft_config.lora_dropout", "adapter.dropout", number),
-    Spread("peft_config.target_modules", ("adapter.targets",), targets),
-    Key("peft_config.modules_to_save", "adapter.modules_to_save", listed),
-    Key("peft_config.bias", "adapter.bias", text),
-    Key("peft_config.rank_pattern", "adapter.rank_pattern", whole=True),
-    Key("peft_config.alpha_pattern", "adapter.alpha_pattern", whole=True),
-    Key("peft_config.use_dora", "adapter.dora", flag),
-    Key("peft_config.use_rslora", "adapter.rslora", flag),
-    Key("peft_config.init_lora_weights", "adapter.init", init),
-    Key("peft_config.fan_in_fan_out", "adapter.fan_in_fan_out", flag),
-    Key("peft_config.num_virtual_tokens", "adapter.virtual_tokens", whole),
-    Inert("peft_config.prefix_projection", "the prefix is trained as it is", (None, False), "write false"),
-    Inert("peft_config.inference_mode", "training adapters train", (None, False), "write false"),
-    Inert("peft_config.num_attention_heads", _MODEL),
-    Inert("peft_config.num_layers", _MODEL),
-    Inert("peft_config.token_dim", _MODEL),
-    Inert("peft_config.encoder_hidden_size", _MODEL),
-    Inert("peft_config.base_model_name_or_path", "the model comes from model_dir of the command line"),
+    *PEFT,
     Spread(ARGS + "use_cpu", ("runtime.device", "model.dtype"), on_cpu),
     Spread(ARGS + "no_cuda", ("runtime.device", "model.dtype"), on_cpu),
+    Spread(ARGS + "deepspeed", ("parallel.engine", "parallel.deepspeed"), names_deepspeed, whole=True),
+    Key(
+        ARGS + "predict_with_generate",
+        "evaluate.generate_during",
+        flag,
+        note="the demo's evaluation crashed where it was off; here off only leaves the answers out",
+    ),
     Inert(ARGS + "generation_config", "nothing in it", (None, {}), "write its settings below it"),
     Key(GENERATION + "max_new_tokens", "evaluate.generation.max_new_tokens", whole),
     Spread(GENERATION + "do_sample", ("evaluate.generation.temperature",), sampling),
@@ -201,7 +170,17 @@ OWN: tuple[Row, ...] = (
 
 _OWN_NAMES = {name for row in OWN for name in row.names}
 
-ROWS = (*(row for row in (*training_argument_rows(ARGS), *seq2seq_rows(ARGS)) if row.name not in _OWN_NAMES), *OWN)
+ROWS = (
+    *under_deepspeed(
+        tuple(row for row in (*training_argument_rows(ARGS), *seq2seq_rows(ARGS)) if row.name not in _OWN_NAMES), ARGS
+    ),
+    *OWN,
+)
+
+
+def _glm4(values: Values) -> bool:
+    """Whether the file shows keys that only GLM-4's copy of the demo has."""
+    return any(key in values for key in ("combine", "freezeV"))
 
 
 def _full(values: Values) -> bool:
@@ -222,9 +201,20 @@ def _half_given(values: Values) -> bool:
 
 DEFAULTS: tuple[Default, ...] = (
     Default("max_input_length", INPUT, {"data.max_length": INPUT + OUTPUT + 1}),
-    Default("validation_rows", 50, {"evaluate.rows": 50}, "the first 50 turns; fewer are all of them"),
+    Default(
+        "validation_rows", 50, {"evaluate.rows": 50}, "the first 50 turns; fewer, which crashed there, are all of them"
+    ),
+    Default(
+        "auto_resume_from_checkpoint",
+        "",
+        {"checkpoint.resume": "auto"},
+        "the last word of the demo's command line: left out the demo started anew, and here a run that was broken off "
+        "goes on from its own newest checkpoint (checkpoint.resume=never starts anew); yes and a number are a "
+        "checkpoint; no trained nothing and only predicted, although its help promised a restart",
+    ),
+    Default("template", "tokenizer", {"data.template": "auto"}, "GLM-4's copy used the tokenizer's own", _glm4),
     Default("template", "chatglm3", {"data.template": "chatglm3"}, "the demo knows ChatGLM3's roles and no others"),
-    Default("truncation", "right", {"data.overlong": "truncate"}),
+    Default("truncation", "right", {"data.overlong": "truncate", "data.vanished": "drop"}, VANISHED),
     Default("packing", False, {"pack.kind": "none"}),
     Default("peft_config", None, {"adapter.kind": "none"}, "all weights train", _full),
     Default("peft_config.r", 8, {"adapter.rank": 8}, "PEFT's own", _lora),
@@ -239,16 +229,25 @@ DEFAULTS: tuple[Default, ...] = (
     Default(
         ARGS + "predict_with_generate",
         True,
-        {"evaluate.generate": True},
+        {"evaluate.generate_during": True},
         "the demo could not evaluate without",
-        lambda values: _has(values, "test"),
+        lambda values: _has(values, "val"),
     ),
     Default(
         "metrics",
         "rouge and BLEU",
         {"evaluate.metrics": ["rouge-1", "rouge-2", "rouge-l", "bleu-4"]},
         "of words as jieba cuts them",
-        lambda values: values.get(ARGS + "predict_with_generate") is not False and _has(values, "test"),
+        lambda values: (
+            values.get(ARGS + "predict_with_generate") is not False and (_has(values, "val") or _has(values, "test"))
+        ),
+    ),
+    Default(
+        "precision",
+        "bf16",
+        {"precision.compute": "bf16"},
+        "GLM-4's weights are held in bf16",
+        lambda values: _glm4(values) and not _fp32(values) and not _half_given(values),
     ),
     Default(
         "precision",
@@ -257,6 +256,7 @@ DEFAULTS: tuple[Default, ...] = (
         "frozen weights computed in the fp16 they are stored in",
         lambda values: not _fp32(values) and not _half_given(values),
     ),
+    replace(UNCLIPPED, name=ARGS + UNCLIPPED.name),
     *training_argument_defaults(ARGS),
 )
 
@@ -275,4 +275,16 @@ def recognises(document: Document) -> bool:
     return {"data_config", "training_args"} <= set(document.value)
 
 
-CHATGLM3 = TableDialect(name="chatglm3", rows=ROWS, defaults=DEFAULTS, parse=parse, recognises=recognises)
+def companions(document: Document, folder: Path) -> list[Companion]:
+    """The DeepSpeed file of ``training_args.deepspeed``."""
+    return deepspeed_companions(document, folder, "training_args")
+
+
+CHATGLM3 = TableDialect(
+    name="chatglm3",
+    rows=ROWS,
+    defaults=DEFAULTS,
+    parse=parse,
+    recognises=recognises,
+    companions=companions,
+)

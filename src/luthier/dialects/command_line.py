@@ -6,14 +6,14 @@ import re
 from collections.abc import Collection
 from typing import Any
 
-from luthier.dialects.document import Document
+from luthier.dialects.document import Document, bounded
 from luthier.dialects.shell import Command, commands
 from luthier.dialects.shell_word import Unclear, Word
 from luthier.errors import RecipeError
 
 _FLAG = re.compile(r"--?[A-Za-z]")
 _SWITCHES = {"True": True, "true": True, "False": False, "false": False}
-_SECRET = re.compile(r"(?:^|_)(?:TOKEN|KEY|SECRET|PASSWORD)(?:_|$)")
+_SECRET = re.compile(r"(?:^|_)(?:TOKEN|KEY|SECRET|PASSWORD)(?:_|$)", re.IGNORECASE)
 _SECRET_FLAGS = ("hub_token", "push_to_hub_token")
 _STARTERS = ("accelerate", "torchrun", "python", "python3", "deepspeed", "uv", "poetry", "srun", "train.py")
 
@@ -28,7 +28,7 @@ def load_command(text: str, name: str, switches: Collection[str] = (), lists: Co
         lists: flags that take several words.
 
     Raises:
-        RecipeError: there is no command with flags, or a quote is never closed.
+        RecipeError: there is no command with flags, it has too many, or a quote is never closed.
     """
     found = [command for command in commands(text, name) if _trains(command)]
     if not found:
@@ -42,7 +42,7 @@ def load_command(text: str, name: str, switches: Collection[str] = (), lists: Co
     for one in rivals:
         shown = Unclear(_program(one.words), "the file starts several trainings", "keep one")
         reader.put(("launcher", "another"), shown, one.words[0].line)
-    return reader.document
+    return bounded(reader.document)
 
 
 def _flags(words: list[Word]) -> list[Word]:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from math import prod
 from typing import Any
 
 from luthier.dialects.companion import found
+from luthier.dialects.deepspeed_agreed import agreed, auto, first
+from luthier.dialects.deepspeed_kept import ENGINES_OWN, KEPT, keep
+from luthier.dialects.deepspeed_schedule import SCHEDULE, default_peak
 from luthier.dialects.table import (
     Cannot,
     Effect,
     Inert,
-    Refused,
     Row,
     Spread,
     Values,
@@ -21,54 +23,27 @@ from luthier.dialects.table import (
     replaced,
 )
 
-AUTO = "auto: the recipe's own value"
-KEPT = "parallel.deepspeed_config."
+_ZERO = "zero_optimization."
 
 OPTIMIZERS = {"adam": "adamw", "adamw": "adamw", "sgd": "sgd", "lion": "lion", "adagrad": "adagrad", "lamb": "lamb"}
 
-SCHEDULES = {
-    ("warmuplr", "log"): "warmup_log_constant",
-    ("warmuplr", "linear"): "constant",
-    ("warmupdecaylr", "log"): "warmup_log_linear",
-    ("warmupdecaylr", "linear"): "linear",
-    ("warmupcosinelr", "log"): "warmup_log_cosine",
-    ("warmupcosinelr", "linear"): "cosine",
-}
-"""(type, warmup_type) -> our curve; DeepSpeed's own warm-up is logarithmic unless told otherwise."""
+MICRO = ("per_device_train_batch_size", "micro_batch_size")
+"""What a micro-batch is called in the files that name a DeepSpeed file."""
 
 
-def agreed(name: str, target: str, convert: Callable[[Any], Any]) -> Row:
-    """A number that the recipe says as well; where the two differ, reading refuses the second."""
-
-    def spread(value: Any, values: Values) -> Effect:
-        if value is None or value == "auto":
-            return inert(AUTO)
-        return applied({target: convert(value)})
-
-    return Spread(name, (target,), spread)
-
-
-def kept(*names: str) -> Iterator[Row]:
-    """Settings of the engine's own, handed on as they are."""
-    for name in names:
-        yield Spread(name, (KEPT + name,), _keeper(name))
-
-
-def _keeper(name: str) -> Callable[[Any, Values], Effect]:
-    return lambda value, values: _keep(name, value)
-
-
-def _keep(name: str, value: Any) -> Effect:
+def _micro(value: Any, values: Values) -> Effect:
     if value is None or value == "auto":
-        return inert("auto: the engine's own choice")
-    return applied({KEPT + name: value}, "handed on to DeepSpeed")
+        return auto("batch.micro")
+    if str(value) == str(first(values, *MICRO)):
+        return replaced({}, "the recipe says the same")
+    return applied({"batch.micro": int(value)})
 
 
 def _train_batch(value: Any, values: Values) -> Effect:
     if value is None or value == "auto":
-        return inert("auto: micro-batch x accumulation x processes")
-    micro = _first(values, "train_micro_batch_size_per_gpu", "per_device_train_batch_size")
-    accumulation = _first(values, "gradient_accumulation_steps")
+        return replaced({}, "auto: batch.micro x batch.accumulation x processes, as the recipe says them")
+    micro = first(values, "train_micro_batch_size_per_gpu", *MICRO)
+    accumulation = first(values, "gradient_accumulation_steps")
     if micro is None or accumulation is None:
         raise Cannot("it says only the product of three numbers", "say micro-batch and accumulation too")
     each = prod((int(micro), int(accumulation)))
@@ -77,15 +52,10 @@ def _train_batch(value: Any, values: Values) -> Effect:
     return applied({"batch.world": int(value) // each}, "micro-batch x accumulation x processes")
 
 
-def _first(values: Values, *names: str) -> Any:
-    says = (found(values, name) for name in names)
-    return next((value for value in says if value is not None and value != "auto"), None)
-
-
 def _half(kind: str) -> Callable[[Any, Values], Effect]:
     def spread(value: Any, values: Values) -> Effect:
         if value is None or value == "auto":
-            return inert(AUTO)
+            return auto("precision.compute")
         if value is True:
             return applied({"precision.compute": kind})
         if any(one is True for key, one in values.items() if key.rsplit(".", 1)[-1] == kind):
@@ -99,7 +69,7 @@ def _scaler(name: str) -> Row:
     def spread(value: Any, values: Values) -> Effect:
         own = found(values, "fp16.enabled")
         if own is True or (own in (None, "auto") and found(values, "fp16") is True):
-            return _keep(name, value)
+            return keep(name, value)
         return inert("nothing computes in fp16, so no loss is scaled")
 
     return Spread(name, (KEPT + name,), spread)
@@ -109,44 +79,42 @@ def _optimizer(value: Any, values: Values) -> Effect:
     kind = OPTIMIZERS.get(str(value).lower())
     if kind is None:
         raise Cannot(f"DeepSpeed's optimiser {value!r} is not there", f"use one of: {', '.join(OPTIMIZERS)}")
-    if found(values, "optimizer.params.adam_w_mode") is False and kind == "adamw":
+    if found(values, "optimizer.params.adam_w_mode") is False and str(value).lower() == "adam":
         raise Cannot("Adam with an L2 term in the loss is not there", "remove adam_w_mode: weight decay is decoupled")
     return applied({"optimizer.kind": kind}, "it replaces the recipe's own optimiser")
 
 
+def _decoupled(value: Any, values: Values) -> Effect:
+    kind = str(found(values, "optimizer.type")).lower()
+    if value in (None, True):
+        return inert("weight decay is decoupled")
+    if kind == "adamw":
+        return inert("AdamW's weight decay is decoupled, whatever it says; only Adam goes by it")
+    return inert("it belongs to Adam") if kind != "adam" else refused("weight decay is decoupled", "remove it")
+
+
+_DECAYED = "DeepSpeed's optimiser has one group of weights: upstream biases and norms decayed too, here they are spared"
+
+
+def _decay(value: Any, values: Values) -> Effect:
+    if value is None or value == "auto":
+        return replaced({}, "auto: optimizer.weight_decay, as the recipe says it. " + _DECAYED)
+    return applied({"optimizer.weight_decay": float(value)}, _DECAYED if float(value) else "")
+
+
+def _rate(value: Any, values: Values) -> Effect:
+    if value is None or value == "auto":
+        return auto("optimizer.lr")
+    if default_peak(values):
+        return replaced({}, "the schedule has no warmup_max_lr, and its own peak of 0.001 wins, here as upstream")
+    return applied({"optimizer.lr": float(value)})
+
+
 def _betas(value: Any, values: Values) -> Effect:
     if value is None or value == "auto":
-        return inert(AUTO)
+        return auto("optimizer.beta1 and optimizer.beta2")
     first, second = value
     return applied({"optimizer.beta1": float(first), "optimizer.beta2": float(second)})
-
-
-def _schedule(value: Any, values: Values) -> Effect:
-    warmup = str(found(values, "scheduler.params.warmup_type") or "log").lower()
-    kind = SCHEDULES.get((str(value).lower(), warmup))
-    if kind is None:
-        raise Cannot(f"DeepSpeed's schedule {value!r} is not there", "use WarmupLR, WarmupDecayLR or WarmupCosineLR")
-    told = "a logarithmic warm-up" if kind.startswith("warmup_log") else "a linear warm-up"
-    after = {"warmuplr": "a constant rate", "warmupdecaylr": "a straight line down"}.get(str(value).lower(), "a cosine")
-    return applied({"schedule.kind": kind}, f"it replaces the recipe's own schedule: {told}, then {after}")
-
-
-def _warmup_type(value: Any, values: Values) -> Effect:
-    if str(value).lower() not in ("log", "linear"):
-        raise Cannot(f"{value!r} is no warm-up", "write log or linear")
-    return replaced({}, "part of schedule.kind")
-
-
-def _lowest(value: Any, values: Values) -> Effect:
-    if value in (None, "auto", 0):
-        return inert("the warm-up starts at 0")
-    return applied({"schedule.args.warmup_min_lr": float(value)})
-
-
-def _whole_run(value: Any, values: Values) -> Effect:
-    if value in (None, "auto") or value == found(values, "max_steps"):
-        return inert("the schedule ends with the run")
-    raise Cannot("the schedule ends with the run", "write auto, or the same number as max_steps")
 
 
 def _offload(part: str, target: str) -> Callable[[Any, Values], Effect]:
@@ -176,6 +144,20 @@ def _switched(value: Any, values: Values) -> Effect:
     return _stage(int(bool(value)), values)
 
 
+SHARED = "its processes share a micro-batch, so that a step has fewer of them"
+
+
+def _tensor(value: Any, values: Values) -> Effect:
+    size = int(value.get("autotp_size") or 1) if isinstance(value, dict) else 1
+    return applied({"parallel.tensor": size}, SHARED) if size > 1 else inert("1: no layer is shared out")
+
+
+def _context(value: Any, values: Values) -> Effect:
+    if value is None or int(value) <= 1:
+        return inert("1: no sequence is shared out")
+    return applied({"parallel.context": int(value)}, SHARED)
+
+
 def _foreign(name: str, reason: str, remedy: str) -> Row:
     """A block that is refused when it is switched on."""
 
@@ -186,11 +168,8 @@ def _foreign(name: str, reason: str, remedy: str) -> Row:
     return Spread(name, (), spread, whole=True)
 
 
-_ZERO = "zero_optimization."
-_PARAMS = "scheduler.params."
-
 DEEPSPEED_ROWS: tuple[Row, ...] = (
-    agreed("train_micro_batch_size_per_gpu", "batch.micro", int),
+    Spread("train_micro_batch_size_per_gpu", ("batch.micro",), _micro),
     agreed("gradient_accumulation_steps", "batch.accumulation", int),
     agreed("gradient_clipping", "optimizer.clip", lambda value: float(value) or None),
     Spread("train_batch_size", ("batch.world",), _train_batch),
@@ -209,25 +188,17 @@ DEEPSPEED_ROWS: tuple[Row, ...] = (
         ),
     ),
     Spread("optimizer.type", ("optimizer.kind",), _optimizer),
-    agreed("optimizer.params.lr", "optimizer.lr", float),
+    Spread("optimizer.params.lr", ("optimizer.lr",), _rate),
     Spread("optimizer.params.betas", ("optimizer.beta1", "optimizer.beta2"), _betas),
     agreed("optimizer.params.eps", "optimizer.epsilon", float),
-    agreed("optimizer.params.weight_decay", "optimizer.weight_decay", float),
-    Inert("optimizer.params.adam_w_mode", "weight decay is decoupled", only=(True,), remedy="remove it"),
+    Spread("optimizer.params.weight_decay", ("optimizer.weight_decay",), _decay),
+    Spread("optimizer.params.adam_w_mode", (), _decoupled),
     Inert("optimizer.params.bias_correction", "Adam's means are corrected", only=(True,), remedy="remove it"),
     *(
         Inert(f"optimizer.params.{name}", "which kernel computes it changes no result")
         for name in ("torch_adam", "fused")
     ),
-    Spread("scheduler.type", ("schedule.kind",), _schedule),
-    Spread(_PARAMS + "warmup_type", (), _warmup_type),
-    Spread(_PARAMS + "warmup_min_lr", ("schedule.args.warmup_min_lr",), _lowest),
-    agreed(_PARAMS + "warmup_max_lr", "optimizer.lr", float),
-    agreed(_PARAMS + "warmup_num_steps", "schedule.warmup_steps", int),
-    Spread(_PARAMS + "total_num_steps", (), _whole_run),
-    agreed(_PARAMS + "cos_min_ratio", "schedule.minimum", float),
-    agreed(_PARAMS + "warmup_min_ratio", "schedule.args.warmup_min_ratio", float),
-    Inert(_PARAMS + "last_batch_iteration", "resuming knows its step"),
+    *SCHEDULE,
     Spread(
         "zero_optimization",
         ("parallel.engine", "parallel.stage"),
@@ -250,45 +221,38 @@ DEEPSPEED_ROWS: tuple[Row, ...] = (
         Inert(_ZERO + name, "the result is always gathered and saved whole")
         for name in ("stage3_gather_16bit_weights_on_model_save", "stage3_gather_fp16_weights_on_model_save")
     ),
-    *kept(
-        *(
-            f"{_ZERO}offload_optimizer.{name}"
-            for name in ("pin_memory", "nvme_path", "buffer_count", "ratio", "fast_init", "pipeline_read")
-        ),
-        *(
-            f"{_ZERO}offload_param.{name}"
-            for name in ("pin_memory", "nvme_path", "buffer_count", "buffer_size", "max_in_cpu")
-        ),
-        *(
-            _ZERO + name
-            for name in (
-                *("allgather_partitions", "allgather_bucket_size", "overlap_comm", "reduce_scatter"),
-                *("reduce_bucket_size", "contiguous_gradients", "sub_group_size", "round_robin_gradients"),
-                *("stage3_prefetch_bucket_size", "stage3_param_persistence_threshold", "stage3_max_live_parameters"),
-                *("stage3_max_reuse_distance", "stage3_model_persistence_threshold", "ignore_unused_parameters"),
-                *("zero_hpz_partition_size", "zero_quantized_weights", "zero_quantized_gradients"),
-                *("zero_quantized_nontrainable_weights", "mics_shard_size", "mics_hierarchical_params_gather"),
-                *("memory_efficient_linear", "elastic_checkpoint", "load_from_fp32_weights"),
-            )
-        ),
-        *("communication_data_type", "prescale_gradients", "gradient_predivide_factor", "sparse_gradients"),
-        *("zero_force_ds_cpu_optimizer", "data_types.grad_accum_dtype"),
-        *(f"aio.{name}" for name in ("block_size", "queue_depth", "thread_count", "single_submit", "overlap_events")),
-    ),
+    *ENGINES_OWN,
     Inert("activation_checkpointing", "models of transformers do not use DeepSpeed's checkpointing", whole=True),
     Inert("flops_profiler", "the plan counts the operations", whole=True),
     Inert("comms_logger", "DeepSpeed's own log", whole=True),
     Inert("checkpoint", "Luthier writes its own checkpoints", whole=True),
     *(
-        _foreign(name, "DeepSpeed's own tracker is not told", "name it in report_to")
-        for name in ("tensorboard", "wandb", "csv_monitor", "comet")
+        Inert(name, "DeepSpeed's own tracker is not told; the recipe's trackers are, which report_to names", whole=True)
+        for name in ("tensorboard", "wandb", "csv_monitor", "comet", "monitor_config")
     ),
+    *(
+        Inert(name, "it changes speed or memory, not the result; the engine decides", whole=True)
+        for name in (
+            *("pipeline", "autotuning", "compile", "hybrid_engine", "nebula", "timers", "moe"),
+            *("data_parallel_size", "disable_allgather", "graph_harvesting"),
+            *("checkpoint_parallel_write_pipeline", "use_data_before_expert_parallel_"),
+        )
+    ),
+    Spread("tensor_parallel", ("parallel.tensor",), _tensor, whole=True),
+    Spread("sequence_parallel_size", ("parallel.context",), _context),
+    Inert("dataloader_drop_last", "DeepSpeed's own loader deals out no batches here"),
+    Inert("bf16.immediate_grad_update", "when gradients are added up changes nothing"),
+    Inert("bf16.check_grad_overflow", "a step whose gradient is not finite is always skipped, and said"),
+    Inert("fp16.fp16_master_weights_and_grads", "full-precision copies are kept", (None, False), "write false"),
     *(
         _foreign(name, f"DeepSpeed's {name} is not there", "remove it")
         for name in (
-            *("amp", "elasticity", "autotuning", "curriculum_learning", "data_efficiency", "compression_training"),
+            *("amp", "elasticity", "curriculum_learning", "data_efficiency", "compression_training"),
             *("progressive_layer_drop", "eigenvalue", "sparse_attention"),
         )
     ),
-    Refused("pipeline", "pipeline stages are not there", "remove it", whole=True),
+    *(
+        _foreign(name, "it delays updates of the weights, which changes the result", "remove it")
+        for name in ("zenflow", _ZERO + "zenflow")
+    ),
 )

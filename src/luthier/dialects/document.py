@@ -5,57 +5,43 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
+from itertools import islice
 from typing import Any
 
 import yaml
 
+from luthier.dialects.text_file import LARGEST_FILE, read_text
+from luthier.dialects.typography import control_faults, key_problem, layout_faults, value_problem
+from luthier.dialects.yaml_versions import PREFIX, Yaml12, to_yaml
 from luthier.errors import Fault, RecipeError
+
+__all__ = ["LARGEST_FILE", "Document", "KeyPath", "load_yaml", "parse_scalar", "read_text", "to_yaml"]
 
 KeyPath = tuple[str | int, ...]
 
-LARGEST_FILE = 1 << 20
-MOST_NODES = 50_000
+MOST_KEYS = 2_000
+MOST_NODES = 20_000
 DEEPEST = 40
 
-_PLAIN = "tag:yaml.org,2002:"
+_SYNTAX = "is not YAML: "
+
+_PROBLEMS = {
+    "but found another document": ("--- begins another document", "keep one document a file"),
+    "mapping values are not allowed in this context": (
+        "a colon stands where no key can be",
+        "put the value in quotes, or look at the indentation",
+    ),
+    "could not find expected ':'": ("a key has no colon", "write key: value; look at the line above as well"),
+    "found unexpected end of stream": ("a quote is opened and never closed", "close it"),
+    "found undefined alias": ("* names what no & has defined", "put a value that begins with * in quotes"),
+    "found character that cannot start any token": (
+        "a value cannot begin with this character, and no line with a tab",
+        "put the value in quotes, indent with spaces",
+    ),
+}
+"""What libyaml says -> what is wrong, and what to write."""
 
 _BOOLS = {"true": True, "yes": True, "on": True, "y": True, "false": False, "no": False, "off": False, "n": False}
-
-
-class _Yaml12(yaml.CSafeLoader):
-    """YAML 1.2's core schema, and merge keys: ``2e-5`` is a float, ``on`` and ``012`` are what they look like."""
-
-    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012
-
-
-_Yaml12.add_implicit_resolver(_PLAIN + "bool", re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF"))
-_Yaml12.add_implicit_resolver(_PLAIN + "null", re.compile(r"^(?:~|null|Null|NULL|)$"), ["~", "n", "N", ""])
-_Yaml12.add_implicit_resolver(_PLAIN + "merge", re.compile(r"^<<$"), ["<"])
-_Yaml12.add_implicit_resolver(
-    _PLAIN + "int", re.compile(r"^[-+]?[0-9]+$|^0o[0-7]+$|^0x[0-9a-fA-F]+$"), list("-+0123456789")
-)
-_Yaml12.add_implicit_resolver(
-    _PLAIN + "float",
-    re.compile(
-        r"^[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?$|^[-+]?\.(?:inf|Inf|INF)$|^\.(?:nan|NaN|NAN)$"
-    ),
-    list("-+.0123456789"),
-)
-
-
-class _Dumper(yaml.SafeDumper):
-    """Puts every text in quotes that YAML 1.1 or 1.2 would take for something else, such as a commit named 12e4."""
-
-    def represent_str(self, data: str) -> yaml.ScalarNode:
-        """Text with rare line breaks is escaped; PyYAML would fold them to spaces."""
-        return self.represent_scalar(_PLAIN + "str", data, style='"' if re.search("[\x85\u2028\u2029]", data) else None)
-
-
-_Dumper.add_representer(str, _Dumper.represent_str)
-for _first, _resolvers in _Yaml12.yaml_implicit_resolvers.items():
-    for _tag, _pattern in _resolvers:
-        _Dumper.add_implicit_resolver(_tag, _pattern, [_first])
 
 
 @dataclass(slots=True)
@@ -89,48 +75,57 @@ def _leaves(path: KeyPath, value: Any) -> Iterator[tuple[KeyPath, Any]]:
         yield path, value
 
 
-def read_text(path: Path) -> str:
-    """The text of a configuration file, without BOM and with plain line ends.
+def bounded(document: Document) -> Document:
+    """The document itself.
 
     Raises:
-        RecipeError: the file is missing, too large, or not UTF-8 text.
+        RecipeError: it has more than ``MOST_KEYS`` keys.
     """
-    try:
-        data = path.read_bytes() if path.stat().st_size <= LARGEST_FILE else None
-    except IsADirectoryError:
-        data = None
-    except OSError as error:
-        raise RecipeError(
-            f"cannot be read: {error.strerror}", place=str(path), remedy="give the path of a file"
-        ) from error
-    if data is None:
-        raise RecipeError("is not a configuration file (over 1 MB, or a folder)", place=str(path))
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise RecipeError(
-            f"is not UTF-8 text (byte {error.start})", place=str(path), remedy="save it as UTF-8"
-        ) from error
-    return text.replace("\r\n", "\n").replace("\r", "\n")
+    beyond = next(islice(document.leaves(), MOST_KEYS, None), None)
+    if beyond is not None:
+        reason = f"there are more than {MOST_KEYS} keys"
+        raise RecipeError(reason, place=document.place(beyond[0]), remedy="name a folder or one file instead of many")
+    return document
 
 
 def load_yaml(text: str, name: str, *, version: str = "1.2") -> Document:
-    """Parse YAML as ``version`` 1.1 (PyYAML's) or 1.2 (ruamel's) understands it.
+    """Parse a file's YAML as ``version`` 1.1 (PyYAML's) or 1.2 (ruamel's) understands it.
 
     Raises:
-        RecipeError: bad syntax, tags, duplicate keys, too many nodes (alias bombs) or too deep nesting.
+        RecipeError: bad syntax, tags, duplicate or unreadable keys, too many of them (alias bombs), too deep nesting.
     """
-    loader = _Yaml12 if version == "1.2" else yaml.CSafeLoader
+    faults: list[Fault] = []
+    try:
+        document = _load(text, name, version)
+        broken = isinstance(document.value, str)
+    except RecipeError as error:
+        faults = list(error.faults)
+        broken = any(fault.reason.startswith(_SYNTAX) for fault in faults)
+    if broken and not text.lstrip().startswith(("{", "[")):
+        # A full-width colon or an odd indentation breaks the parser lines later, with words that do not help.
+        faults = layout_faults(text, name) or faults
+    if faults:
+        raise RecipeError(*faults)
+    return bounded(document)
+
+
+def parse_scalar(text: str) -> Any:
+    """A value as it would read in a YAML 1.2 file (``2e-5``, ``true``, ``[a, b]``, plain words)."""
+    return _load(text, "the command line", "1.2").value
+
+
+def _load(text: str, name: str, version: str) -> Document:
+    loader = Yaml12 if version == "1.2" else yaml.CSafeLoader
     try:
         _check_size(text, name)
         node = yaml.compose(text, Loader=loader)
     except yaml.MarkedYAMLError as error:
         line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise RecipeError(
-            f"is not YAML: {error.problem}", place=name + line, remedy="look at this line and the one above"
-        ) from error
+        problem = str(error.problem)
+        reason, remedy = _PROBLEMS.get(problem, (problem, "look at this line and the one above"))
+        raise RecipeError(f"{_SYNTAX}{reason}", place=name + line, remedy=remedy) from error
     except (yaml.YAMLError, UnicodeEncodeError) as error:
-        raise RecipeError(f"is not YAML: {error}", place=name) from error
+        raise _unreadable(text, name) from error
     document = Document(name, None)
     if node is not None:
         builder = _Builder(document, version)
@@ -140,15 +135,12 @@ def load_yaml(text: str, name: str, *, version: str = "1.2") -> Document:
     return document
 
 
-def parse_scalar(text: str) -> Any:
-    """A value as it would read in a YAML 1.2 file (``2e-5``, ``true``, ``[a, b]``, plain words)."""
-    return load_yaml(text, "the command line").value
-
-
-def to_yaml(value: Any) -> str:
-    """Plain values as YAML that reads the same under both versions."""
-    text: str = yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
-    return text
+def _unreadable(text: str, name: str) -> RecipeError:
+    """The characters that YAML does not take."""
+    found = re.search("[\ud800-\udfff\ufffe\uffff]", text)
+    place = f"{name}:{text.count(chr(10), 0, found.start()) + 1}" if found else name
+    other = Fault(f"{_SYNTAX}it holds {found.group()!r}" if found else f"{_SYNTAX}unreadable", place, "remove it")
+    return RecipeError(*(control_faults(text, name) or [other]))
 
 
 def _check_size(text: str, name: str) -> None:
@@ -188,7 +180,7 @@ class _Builder:
         self.nodes += 1
         if self.nodes > MOST_NODES or depth > DEEPEST:
             raise _unfolds(self.document.name, line)
-        if isinstance(node, yaml.CollectionNode) and node.tag not in (_PLAIN + "map", _PLAIN + "seq"):
+        if isinstance(node, yaml.CollectionNode) and node.tag not in (PREFIX + "map", PREFIX + "seq"):
             return self._tag_fault(node, line)
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, path, depth)
@@ -200,20 +192,23 @@ class _Builder:
         result: dict[str, Any] = {}
         merged: dict[str, Any] = {}
         for key_node, value_node in node.value:
-            if key_node.tag == _PLAIN + "merge":
+            if key_node.tag == PREFIX + "merge":
                 self._merge(value_node, path, depth, merged)
         for key_node, value_node in node.value:
             line = key_node.start_mark.line + 1
-            if key_node.tag == _PLAIN + "merge":
+            if key_node.tag == PREFIX + "merge":
                 continue
             if not isinstance(key_node, yaml.ScalarNode):
-                self._fault("a key must be a word", line)
+                self._fault("a key must be a word", line, "write key: value, without brackets around the key")
                 continue
-            self._scalar(key_node, line)
             key = str(key_node.value)
+            if problem := key_problem(key):
+                self._fault(problem[0], line, problem[1])
+            else:
+                self._scalar(key_node, line)
             if key in result:
                 self._fault(
-                    f"{key!r} is written twice (first on line {self.document.lines[(*path, key)]})",
+                    f"{key[:60]!r} is written twice (first on line {self.document.lines[(*path, key)]})",
                     line,
                     "keep one of them",
                 )
@@ -227,12 +222,17 @@ class _Builder:
             if isinstance(one, yaml.MappingNode):
                 merged |= self.build(one, path, depth + 1) or {}
             else:
-                self._fault("<< takes a mapping or a list of mappings", one.start_mark.line + 1)
+                line = one.start_mark.line + 1
+                self._fault(
+                    "<< takes a mapping or a list of mappings", line, "write <<: *name, with &name at a mapping"
+                )
 
     def _scalar(self, node: yaml.Node, line: int) -> Any:
         text = str(node.value)
-        kind = node.tag.removeprefix(_PLAIN)
+        kind = node.tag.removeprefix(PREFIX)
         if kind in ("str", "timestamp", "value"):
+            if not getattr(node, "style", None) and (problem := value_problem(text)):
+                self._fault(problem[0], line, problem[1])
             return text
         if kind == "null":
             return None
@@ -241,7 +241,7 @@ class _Builder:
                 return _BOOLS[text.lower()]
             if kind in ("int", "float"):
                 return _number(kind, text, self.version)
-        except (KeyError, ValueError):
+        except (KeyError, ValueError, OverflowError):
             self._fault(f"{text[:40]!r} cannot be read as {kind}", line, "write it in quotes to keep it as text")
             return None
         return self._tag_fault(node, line)
@@ -254,18 +254,19 @@ class _Builder:
 
 
 def _number(kind: str, text: str, version: str) -> int | float | str:
-    """A YAML number; a leading 0 means octal in version 1.1 only, and sexagesimals stay text."""
+    """A YAML number; a leading 0 means octal in version 1.1 only, and sexagesimals stay text.
+
+    Raises:
+        ValueError: it is none.
+        OverflowError: it is a whole number beyond what a float can hold, which nothing here means or prints.
+    """
     digits = text.replace("_", "").lower()
     if ":" in digits:
         return text
     sign = -1 if digits.startswith("-") else 1
     unsigned = digits.lstrip("+-")
-    if kind == "int":
-        if unsigned.startswith(("0x", "0b", "0o")):
-            return sign * int(unsigned, 0)
-        if version == "1.1" and len(unsigned) > 1 and unsigned.startswith("0"):
-            return sign * int(unsigned, 8)
-        return sign * int(unsigned)
-    if unsigned in (".inf", ".nan"):
-        return sign * float(unsigned[1:])
-    return sign * float(unsigned)
+    if kind == "float":
+        return sign * float(unsigned[1:] if unsigned in (".inf", ".nan") else unsigned)
+    octal = version == "1.1" and len(unsigned) > 1 and unsigned.startswith("0") and unsigned[1] not in "xbo"
+    whole = int(unsigned, 8 if octal else 0 if unsigned.startswith(("0x", "0b", "0o")) else 10)
+    return sign * whole if float(whole) else 0

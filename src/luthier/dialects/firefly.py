@@ -8,11 +8,25 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from luthier.dialects.deepspeed import deepspeed_companions, under_deepspeed
 from luthier.dialects.document import Document
 from luthier.dialects.json_document import load_json
 from luthier.dialects.names import member
 from luthier.dialects.plain_values import flag, masked, number, text, whole
-from luthier.dialects.table import Cannot, Default, Effect, Inert, Key, Row, Spread, Values, applied, inert, replaced
+from luthier.dialects.table import (
+    VANISHED,
+    Cannot,
+    Default,
+    Effect,
+    Inert,
+    Key,
+    Row,
+    Spread,
+    Values,
+    applied,
+    inert,
+    replaced,
+)
 from luthier.dialects.tabular import TableDialect
 from luthier.dialects.training_arguments import SECRETS, training_argument_defaults, training_argument_rows
 from luthier.errors import nearest
@@ -28,7 +42,7 @@ UNTEMPLATED = "firefly/untemplated"
 
 MODES = ("lora", "qlora", "full")
 TASKS = ("sft", "pretrain", "dpo")
-FORMATS = {"sft": "messages", "pretrain": "text", "dpo": "auto"}
+FORMATS = {"sft": "messages", "pretrain": "text", "dpo": "pairs"}
 
 
 def _task(values: Values) -> str:
@@ -94,8 +108,8 @@ def question_table(value: Any, values: Values) -> Effect:
         raise Cannot(f"it needs {missing} beside it", "write both, or train_file")
     path = f"{text(folder).rstrip('/')}/csv/{text(name)}"
     return applied(
-        {"data.train.0.path": path, "data.train.0.format": "human_assistant"},
-        "the fork's copy of the table as JSONL is replaced: rows are read from the table itself",
+        {"data.train.0.path": path, "data.train.0.format": "human_assistant", "data.train.0.as_jsonl": True},
+        "the table is written out as JSONL, one turn a row, before it is read, as the fork did",
     )
 
 
@@ -131,13 +145,22 @@ def unsloth(value: Any, values: Values) -> Effect:
 OWN: tuple[Row, ...] = (
     Key("model_name_or_path", "model.path", text),
     Spread("train_file", ("data.train.*.path", "data.train.*.format"), train_file),
-    Spread("train_file_path", ("data.train.*.path", "data.train.*.format"), question_table),
-    Spread("train_file_name", ("data.train.*.path", "data.train.*.format"), question_table),
+    Spread("train_file_path", ("data.train.*.path", "data.train.*.format", "data.train.*.as_jsonl"), question_table),
+    Spread("train_file_name", ("data.train.*.path", "data.train.*.format", "data.train.*.as_jsonl"), question_table),
     Inert("eval_file", "Firefly has the key and never reads it"),
+    Inert("train_args_file", "it named this very file"),
     Spread("task_type", ("method.kind",), task_type),
     Spread("train_mode", ("adapter.kind", "quantise.bits", "quantise.kind", "quantise.double"), train_mode),
     Spread("template_name", ("data.template",), template_name),
-    Key("max_seq_length", "data.max_length", whole, note="what is longer loses its end, the end-of-turn included"),
+    Key(
+        "max_seq_length",
+        "data.max_length",
+        whole,
+        note=(
+            "what is longer loses its end, the end-of-turn included; a row whose prompt fills the limit has nothing to "
+            "learn: there it gave NaN alone in a batch, here it is left out and counted"
+        ),
+    ),
     Key("max_prompt_length", "method.max_prompt_length", whole),
     Key("beta", "method.beta", number),
     Key("lora_rank", "adapter.rank", whole),
@@ -151,7 +174,7 @@ OWN: tuple[Row, ...] = (
 
 _OWN_NAMES = {name for row in OWN for name in row.names}
 
-ROWS = (*(row for row in training_argument_rows() if row.name not in _OWN_NAMES), *OWN)
+ROWS = under_deepspeed((*(row for row in training_argument_rows() if row.name not in _OWN_NAMES), *OWN))
 
 
 def _is(*wanted: str) -> Callable[[Values], bool]:
@@ -199,7 +222,7 @@ DEFAULTS: tuple[Default, ...] = (
         "the older generation: <s>question</s>answer</s>, the answers learned",
         _untemplated,
     ),
-    Default("truncation", "right", {"data.overlong": "truncate"}, when=_is("sft", "dpo")),
+    Default("truncation", "right", {"data.overlong": "truncate", "data.vanished": "drop"}, VANISHED, _is("sft", "dpo")),
     Default("packing", False, {"pack.kind": "none"}, when=_is("sft", "dpo")),
     Default(
         "packing",
@@ -225,4 +248,11 @@ def recognises(document: Document) -> bool:
     return rows and "model_name_or_path" in keys and bool(keys & others)
 
 
-FIREFLY = TableDialect(name="firefly", rows=ROWS, defaults=DEFAULTS, parse=parse, recognises=recognises)
+FIREFLY = TableDialect(
+    name="firefly",
+    rows=ROWS,
+    defaults=DEFAULTS,
+    parse=parse,
+    recognises=recognises,
+    companions=deepspeed_companions,
+)

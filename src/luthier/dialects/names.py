@@ -82,8 +82,10 @@ def member(value: Any, known: tuple[str, ...], what: str) -> str:
     name = str(value).rsplit(".", 1)[-1].strip().lower()
     if name in known:
         return name
-    near = nearest(name, known)
-    raise Cannot(f"{value!r} is no {what}", f"did you mean {near}?" if near else f"write one of: {', '.join(known)}")
+    near = nearest(name[:100], known)
+    raise Cannot(
+        f"{str(value)[:60]!r} is no {what}", f"did you mean {near}?" if near else f"write one of: {', '.join(known)}"
+    )
 
 
 def optimizer(value: Any) -> str:

@@ -19,6 +19,7 @@ from luthier.dialects.shell_word import Unclear
 from luthier.dialects.table import Effect, Gather, Inert, Row, Spread, Values, applied, inert, refused, replaced
 from luthier.dialects.tabular import Companion, TableDialect
 from luthier.dialects.training_arguments import TRAINING_ARGUMENT_DEFAULTS, training_argument_rows
+from luthier.dialects.training_arguments_trl import SFT
 
 SWITCHES = frozenset(
     {
@@ -116,6 +117,17 @@ LAUNCHER: tuple[Row, ...] = (
         for name in (
             *("node_rank", "master_addr", "master_port", "standalone", "rdzv_id", "rdzv_endpoint", "hostfile"),
             *("include", "exclude", "use_env", "local_ranks_filter", "tee", "log_dir", "redirects", "quiet", "module"),
+            *("no_python", "env", "mpirun_hostfile", "use_parallelism_config", "tpu", "tpu_cluster", "no_tpu_cluster"),
+            *("vm", "no_local_rank", "enable_each_rank_log", "launcher", "launcher_args", "force_multi", "ssh_port"),
+            *(
+                "bind_cores_to_rank",
+                "start_method",
+                "run_path",
+                "rdzv_timeout",
+                "local_addr",
+                "logs_specs",
+                "autotuning",
+            ),
         )
     ),
 )
@@ -150,7 +162,7 @@ def _rows() -> tuple[Row, ...]:
         Spread("deepspeed", ("parallel.engine", "parallel.deepspeed"), names_deepspeed, whole=True),
     )
     known = {name for row in own for name in row.names}
-    general = [row for row in under_deepspeed(training_argument_rows()) if not known & set(row.names)]
+    general = [row for row in under_deepspeed((*training_argument_rows(), *SFT)) if not known & set(row.names)]
     halves = [_half(row) if row.name in ("bf16", "fp16") else row for row in general]
     return tuple(map(_clear, (*own, *halves, *LAUNCHER, *ENVIRONMENT)))
 

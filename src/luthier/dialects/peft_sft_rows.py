@@ -8,6 +8,7 @@ from luthier.dialects.peft_sft_model import on
 from luthier.dialects.plain_values import flag, number, text, whole
 from luthier.dialects.shell_word import Unclear
 from luthier.dialects.table import (
+    VANISHED,
     Cannot,
     Default,
     Effect,
@@ -20,10 +21,8 @@ from luthier.dialects.table import (
     applied,
     inert,
     refused,
-    replaced,
 )
-
-ROLES = ["system", "user", "assistant", "tool"]
+from luthier.dialects.training_arguments_trl import ROLES, packing
 
 CHATML = ("<|im_start|>user", "<|im_start|>assistant", "<|im_start|>system", "<|im_end|>", "<s>", "<pad>")
 ZEPHYR = ("<|user|>", "<|assistant|>", "<|system|>", "</s>", "<s>", "<pad>")
@@ -31,8 +30,6 @@ SPECIAL = {"chatml": CHATML, "zephyr": ZEPHYR}
 """Template -> the tokens that the script added, its eos, bos and pad last."""
 
 GUANACO = "timdettmers/openassistant-guanaco"
-
-LEAKED = "samples then ran into one another in a row of tokens; documents in a pack here never see one another"
 
 
 def _template(values: Values) -> str | None:
@@ -55,7 +52,7 @@ def _chat(value: Any, values: Values) -> Effect:
     settings: dict[str, Any] = {f"data.{part}.0.format": "messages" for part, _ in _parts(values)}
     settings |= {
         "data.template": name,
-        "data.train_on": ROLES,
+        "data.train_on": ["assistant"] if on(values, "assistant_only_loss") else ROLES,
         "method.kind": "sft",
         "tokenizer.eos": tokens[3],
         "tokenizer.bos": tokens[4],
@@ -116,15 +113,6 @@ def _column(value: Any, values: Values) -> Effect:
     return applied({f"data.{part}.0.columns.text": text(value) for part, _ in _parts(values)})
 
 
-def _packing(value: Any, values: Values) -> Effect:
-    if value is None or not flag(value):
-        return applied({"pack.kind": "none", "data.overlong": "truncate"}, "over-long rows lose their tail")
-    if _recent(values):
-        return applied({"pack.kind": "best_fit", "data.overlong": "truncate"}, "over-long rows lose their tail")
-    note = f"whole documents are packed: {LEAKED}; rows longer than a pack are split, as they were"
-    return replaced({"pack.kind": "best_fit", "data.overlong": "split"}, note)
-
-
 def _concat(value: Any, values: Values) -> Effect:
     if value is None or not flag(value) or not on(values, "packing"):
         return inert("nothing is put between documents: they never see one another")
@@ -182,7 +170,7 @@ DATA: tuple[Row, ...] = (
     ),
     Key("max_seq_length", "data.max_length", whole, old=("max_length",)),
     Key("max_seq_len", "data.max_length", whole, note="argparse took it as the beginning of max_seq_length"),
-    Spread("packing", ("pack.kind", "data.overlong"), _packing),
+    Spread("packing", ("pack.kind", "data.overlong"), packing),
     Spread("append_concat_token", (), _concat),
     Spread("add_special_tokens", (), _special),
     Spread("resume_from_checkpoint", ("checkpoint.resume",), _resume),
@@ -226,7 +214,13 @@ DATA_DEFAULTS: tuple[Default, ...] = (
         when=lambda values: _nothing_else(values) and not values.get("splits"),
     ),
     Default("max_seq_length", 512, {"data.max_length": 512}),
+    Default("truncation", "right", {"data.vanished": "drop"}, VANISHED),
     Default("packing", False, {"pack.kind": "none", "data.overlong": "truncate"}, "over-long rows lose their tail"),
-    Default("resume_from_checkpoint", None, {"checkpoint.resume": "never"}, "upstream started anew"),
+    Default(
+        "resume_from_checkpoint",
+        None,
+        {"checkpoint.resume": "auto"},
+        "upstream started anew; here a run that was broken off goes on when the same command is given again",
+    ),
     Default("learning_rate", 2e-5, {"optimizer.lr": 2e-5}, "TRL's own default", when=_recent),
 )

@@ -2,27 +2,38 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from luthier.dialects.document import Document
+from luthier.dialects.json_document import load_json
 from luthier.dialects.table import Cannot, Default, Gather, Row, Spread, Values
+from luthier.errors import RecipeError
 
 _SWITCHES = {"true": True, "yes": True, "1": True, "on": True, "false": False, "no": False, "0": False, "off": False}
+
+
+def shown(value: Any, width: int = 60) -> str:
+    """A value as a message shows it: as Python writes it, cut where it is long.
+
+    >>> shown("a" * 100, 10)
+    "'aaaaaaaa…"
+    """
+    written = repr(value[: 2 * width] if isinstance(value, str | list | tuple) else value)
+    return written if len(written) <= width else written[: width - 1] + "…"
 
 
 def number(value: Any) -> float:
     """A number, also one written as text, such as YAML 1.1's ``2e-5``."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise Cannot(f"{value!r} is not a number", "write one, for instance 2e-5")
+        raise Cannot(f"{shown(value)} is not a number", "write one, for instance 2e-5")
     try:
         found = float(value)
     except (ValueError, OverflowError):
-        raise Cannot(f"{str(value)[:40]!r} is not a number", "write one, for instance 2e-5") from None
+        raise Cannot(f"{shown(value)} is not a number", "write one, for instance 2e-5") from None
     if found != found or found in (float("inf"), float("-inf")):
-        raise Cannot(f"{value!r} is not finite", "write a finite number")
+        raise Cannot(f"{shown(value)} is not finite", "write a finite number")
     return found
 
 
@@ -30,7 +41,7 @@ def whole(value: Any) -> int:
     """A whole number; ``1.0`` is one."""
     found = number(value)
     if found != int(found):
-        raise Cannot(f"{value!r} is not a whole number", "write it without a fraction")
+        raise Cannot(f"{shown(value)} is not a whole number", "write it without a fraction")
     return int(found)
 
 
@@ -38,14 +49,14 @@ def flag(value: Any) -> bool:
     """A switch, also one written as text."""
     found = _SWITCHES.get(str(value).strip().lower()) if isinstance(value, bool | int | str) else None
     if found is None:
-        raise Cannot(f"{value!r} is neither true nor false", "write true or false")
+        raise Cannot(f"{shown(value)} is neither true nor false", "write true or false")
     return found
 
 
 def text(value: Any) -> str:
     """A text; a number is its digits."""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
-        raise Cannot(f"{value!r} is not a text", "write it in quotes")
+        raise Cannot(f"{shown(value)} is not a text", "write it in quotes")
     return str(value)
 
 
@@ -54,19 +65,19 @@ def mapping(value: Any) -> dict[str, Any]:
     if isinstance(value, str):
         value = _from_text(value.strip())
     if not isinstance(value, dict):
-        raise Cannot(f"{value!r} does not hold settings by name", 'write {"name": value}')
+        raise Cannot(f"{shown(value)} does not hold settings by name", 'write {"name": value}')
     return {str(key): inner for key, inner in value.items()}
 
 
 def _from_text(written: str) -> Any:
     if written.startswith("{"):
         try:
-            return json.loads(written)
-        except (ValueError, RecursionError):
-            raise Cannot("the text is not JSON", 'write {"name": value}') from None
+            return load_json(written, "the text").value
+        except RecipeError as error:
+            raise Cannot(f"the text is not JSON: {error.faults[0].reason}", 'write {"name": value}') from None
     pairs = [pair.partition("=") for pair in written.replace(" ", "").split(",") if pair]
     if not all(key and equals for key, equals, _ in pairs):
-        raise Cannot(f"{written[:60]!r} does not hold settings by name", "write name=value,name=value")
+        raise Cannot(f"{shown(written)} does not hold settings by name", "write name=value,name=value")
     return {key: _scalar(value) for key, _, value in pairs}
 
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from luthier.dialects.document import read_text
+from luthier.dialects.command_line import load_command
+from luthier.dialects.document import read_text as file_text
+from luthier.dialects.json_document import load_json
 from luthier.dialects.reading import Reading
+from luthier.dialects.training_arguments_dump import is_dump, load_dump
 from luthier.errors import RecipeError
 from luthier.registry import names, resolve
 
@@ -16,19 +19,31 @@ def read(path: str | Path, words: Sequence[str] = (), dialect: str | None = None
 
     Args:
         path: the file.
-        words: ``section.field=value`` words that win over the file.
+        words: ``section.field=value`` words that win over the file; also ``--model=PATH`` and ``--data=PATH``.
         dialect: the name of the dialect; None looks at the file.
 
     Raises:
         RecipeError: the file cannot be read as a recipe; carries all its faults.
     """
-    text = read_text(Path(path))
-    reading: Reading = resolve("dialects", dialect or detect(text, str(path))).read(text, str(path), words)
+    return read_text(file_text(Path(path)), str(path), words, dialect)
+
+
+def read_text(text: str, name: str, words: Sequence[str] = (), dialect: str | None = None) -> Reading:
+    """Read a recipe that is at hand as text; ``name`` is how places call it.
+
+    Raises:
+        RecipeError: it cannot be read as a recipe; carries all its faults.
+    """
+    reading: Reading = resolve("dialects", dialect or detect(text, name)).read(text, name, words)
     return reading
 
 
 def detect(text: str, name: str) -> str:
-    """The name of the dialect that a file's keys show; Luthier's own when none does, which then tells what is wrong."""
+    """The name of the dialect that a file's keys show; Luthier's own when none does, which then tells what is wrong.
+
+    Raises:
+        RecipeError: the file is a dump, JSON or a script, and broken.
+    """
     for candidate in sorted(names("dialects"), key=lambda one: one != "luthier"):
         reader = resolve("dialects", candidate)
         try:
@@ -37,4 +52,15 @@ def detect(text: str, name: str) -> str:
             continue
         if isinstance(document.value, dict) and document.value and reader.recognises(document):
             return candidate
+    _tell_what_is_broken(text, name)
     return "luthier"
+
+
+def _tell_what_is_broken(text: str, name: str) -> None:
+    """Raise the error of the notation that a file is plainly in; other readers would blame it for not being YAML."""
+    if is_dump(text):
+        load_dump(text, name)
+    elif text.lstrip().startswith("{"):
+        load_json(text, name)
+    elif name.endswith((".sh", ".bash")) or text.startswith("#!"):
+        load_command(text, name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -35,6 +35,8 @@ class Account:
     outcome: Outcome
     target: str = ""
     note: str = ""
+    known: bool = True
+    """False for a key that its dialect has no row for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,14 @@ class Reading:
             for account in self.accounts
             if account.outcome is Outcome.REFUSED
         )
+
+    def strict(self) -> Reading:
+        """The reading with every unknown key refused."""
+        accounts = (
+            one if one.known else replace(one, outcome=Outcome.REFUSED, note=f"{one.note} (refused by --strict)")
+            for one in self.accounts
+        )
+        return replace(self, accounts=tuple(accounts))
 
     def tree(self) -> dict[str, Any]:
         """The reading as plain values, for ``--json``."""

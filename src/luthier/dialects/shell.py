@@ -5,26 +5,30 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from luthier.dialects.shell_word import Parts, Unclear, Word, assigned
+from luthier.dialects.shell_word import Parts, Unclear, Word, assigned, opaque
+from luthier.dialects.typography import SPACES, control_faults
 from luthier.errors import RecipeError
 
 LONGEST = 100_000
 MOST_WORDS = 20_000
+MOST_VARIABLES = 1_000
 
-_CONTINUES = re.compile(r"\\[ \t]*(?:#[^\n]*)?(?:\n|$)")
+_CONTINUES = re.compile(r"\\[ \t]*(?:#[^\n]*)?(?:\n|$)|[\^`][ \t]*\n")
+"""A line goes on: after \\, also with blanks or a comment behind it; in Windows' own shells after ^ or a backtick."""
+_FENCE = re.compile(r"^[ \t]*```\w*[ \t]*$", re.MULTILINE)
 _NEXT_FLAG = re.compile(
     r"(?:[ \t]*(?:#[^\n]*)?\n)*[ \t]*"
-    r"(?:--|[-\u2010-\u2015\u2212\uff0d]*[\u2010-\u2015\u2212\uff0d])[-A-Za-z]"
+    r"(?:--|-?[\u2010-\u2015\u2212\uff0d]{1,2})[-A-Za-z]"
 )
 _COMMENT_LINES = re.compile(r"(?:[ \t]*#[^\n]*\n)+")
 _REDIRECT = re.compile(r"[0-9]*(?:&>>?|<<<|>>|>\||<>|[<>])&?|&>>?")
 _HEREDOC = re.compile(r"<<-?[ \t]*(['\"]?)(\w+)\1")
+_ARRAY = re.compile(r"([\"']?)\$\{([A-Za-z_]\w*)\[[@*]\]\}\1(?=[\s;&|()<>]|$)")
 _VARIABLE = re.compile(r"\$(?:([A-Za-z_]\w*)|\{([A-Za-z_]\w*)(?::?-([^${}`\n]*))?\})")
-_OPAQUE = re.compile(r"\$\{[^}\n]*\}|\$[@*#?$!0-9-]|\$")
-_ASSIGNS = re.compile(r"([A-Za-z_]\w*)=")
+_ASSIGNS = re.compile(r"([A-Za-z_]\w*)(\+?)=")
 _CURLY = {"\u201c": "\u201d", "\u201d": "\u201d", "\u201e": "\u201d", "\u2018": "\u2019", "\u2019": "\u2019"}
 _OPENERS = frozenset({"then", "do", "else", "if", "elif", "while", "{", "!", "$", "%", "time", "nohup", "exec", "sudo"})
-_BLANK = " \t\u00a0\u3000"
+_BLANK = " \t" + SPACES
 
 
 @dataclass(slots=True)
@@ -36,15 +40,17 @@ class Command:
 
 
 def commands(text: str, name: str) -> list[Command]:
-    """Every simple command of a script, its variables filled in from the script's own assignments.
+    """Every simple command of a script, its variables filled in from its own assignments.
 
     Raises:
-        RecipeError: a quote that is never closed, or too long a text.
+        RecipeError: a quote that is never closed, a control character, or too long a text.
     """
-    text = text.replace("\r\n", "\n").replace("\r", "\n").replace("\x00", "")
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
     if len(text) > LONGEST:
-        raise RecipeError("is too long for a script that starts a training", place=name)
-    return _Script(text, name).read()
+        raise RecipeError(f"is a script of over {LONGEST} letters", place=name, remedy="keep the command that trains")
+    if faults := control_faults(text, name):
+        raise RecipeError(*faults)
+    return _Script(_FENCE.sub("", text), name).read()
 
 
 class _Script:
@@ -57,7 +63,10 @@ class _Script:
         self.line = 1
         self.total = 0
         self.variables: dict[str, Word] = {}
+        self.arrays: dict[str, list[Word]] = {}
+        self.in_array = False
         self.exported: set[str] = set()
+        self.outer: dict[str, Word] | None = None
         self.found: list[Command] = []
         self.words: list[Word] = []
         self.heredocs: list[str] = []
@@ -86,16 +95,50 @@ class _Script:
             comments = _COMMENT_LINES.match(self.text, self.at)
             self._move(len(comments.group()) if comments else 0)
         elif letter == "#":
-            self._move(len(self.text[self.at :].split("\n", 1)[0]))
+            end = self.text.find("\n", self.at)
+            self._move((end if end >= 0 else len(self.text)) - self.at)
         elif letter == "\n":
             self._newline()
         elif redirect:
             self._redirect(len(redirect.group()))
+        elif letter == "(" and self._opens_array():
+            self._array()
         elif letter in ";&|()":
             self._end()
             self._move(1)
+        elif array := self._spread_array():
+            self._move(len(array.group()))
+            self._take(self.arrays[array[2]])
         else:
             self._word()
+
+    def _spread_array(self) -> re.Match[str] | None:
+        """The whole word ``"${name[@]}"``, where the script has said what is in it."""
+        found = _ARRAY.match(self.text, self.at) if self.text[self.at] in "$\"'" else None
+        return found if found and found[2] in self.arrays and found[1] != "'" else None
+
+    def _opens_array(self) -> bool:
+        """Whether the bracket at hand stands right behind ``name=``, as the last word."""
+        behind = self.words and not self.in_array and self.text[self.at - 1] == "="
+        return bool(behind and _ASSIGNS.fullmatch(self.words[-1].text))
+
+    def _array(self) -> None:
+        """``name=(words)``: the words, each with its line; other words for a name it has are unclear."""
+        name, kept = self.words.pop().text.rstrip("+="), self.words
+        self.words, self.in_array, opened = [], True, self.line
+        self._move(1)
+        while self.at < len(self.text) and self.text[self.at] != ")":
+            self._move(1) if self.text[self.at] == "\n" else self._token()
+        if self.at == len(self.text):
+            raise RecipeError(f"{name}=( is never closed", place=f"{self.name}:{opened}", remedy="close it with )")
+        self._move(1)
+        found, self.words, self.in_array = self.words, kept, False
+        before = self.arrays.setdefault(name, found)
+        if before is not found:
+            reason = f"${name} is put together in several places"
+            for word in (*before[:1], *found):
+                word.text = Unclear(word.text, reason, "write it in one")
+            before.extend(found)
 
     def _newline(self) -> None:
         """The end of a command, unless the next line goes on with a flag."""
@@ -146,17 +189,22 @@ class _Script:
             self._move(1)
             return
         made = parts.words(self.text[start : self.at])
+        self._take(made)
+
+    def _take(self, made: list[Word]) -> None:
+        self.words.extend(made)
         self.total += len(made)
         self._bound(self.total, 0)
-        self.words.extend(made)
 
     def _bound(self, words: int, letters: int) -> None:
         """Refuse variables that hold one another many times over."""
         if words > MOST_WORDS or letters > LONGEST:
-            raise RecipeError("unfolds to too much text", place=f"{self.name}:{self.line}")
+            remedy = "write the words out without variables, or leave out what is no setting"
+            raise RecipeError("unfolds to too much text", place=f"{self.name}:{self.line}", remedy=remedy)
 
     def _closing(self, letter: str) -> bool:
-        return _CURLY[letter] in self.text[self.at + 1 :].split("\n", 1)[0]
+        end = self.text.find(_CURLY[letter], self.at + 1, self.at + 1000)
+        return end >= 0 and "\n" not in self.text[self.at : end]
 
     def _single(self, letter: str, parts: Parts) -> None:
         close = _CURLY.get(letter, "'")
@@ -168,7 +216,7 @@ class _Script:
         parts.curly |= letter in _CURLY
 
     def _double(self, parts: Parts) -> None:
-        opened = self.line
+        opened, self.in_array = self.line, True
         self._move(1)
         parts.add("", quoted=True)
         while self.at < len(self.text) and self.text[self.at] != '"':
@@ -203,30 +251,17 @@ class _Script:
             else:
                 parts.unclear(written, f"{written} has no value in this file", f"write its value instead of {written}")
             return
-        written = self._move(self._opaque())
+        written = self._move(opaque(self.text, self.at))
         reason = "is what a command or the caller gives, and nothing is executed here"
         parts.unclear(written, f"{written[:60]} {reason}", "write the value itself")
-
-    def _opaque(self) -> int:
-        """Length of ``$(…)``, backticks, ``$1``, ``${x%y}``, … ."""
-        rest = self.text[self.at :]
-        if rest.startswith("`"):
-            return (rest.find("`", 1) + 1) or len(rest)
-        if not rest.startswith("$("):
-            match = _OPAQUE.match(rest)
-            return len(match.group()) if match else 1
-        depth = 0
-        for index, letter in enumerate(rest):
-            depth += (letter == "(") - (letter == ")")
-            if letter == ")" and not depth:
-                return index + 1
-        return len(rest)
 
     def _end(self) -> None:
         """Close the command; note what it assigns."""
         words, self.words = self.words, []
         while words and words[0].text in _OPENERS:
             words = words[1:]
+        if words and words[0].text.startswith("!") and not isinstance(words[0].text, Unclear):
+            words = [Word(words[0].text[1:], words[0].line, words[0].quoted), *words[1:]]
         if words and words[0].text in ("export", "declare", "local", "readonly", "env"):
             exports = words[0].text == "export"
             rest = words[1:]
@@ -235,11 +270,18 @@ class _Script:
         given: dict[str, Word] = {}
         while rest and (match := _ASSIGNS.match(rest[0].text)):
             given[match[1]] = assigned(rest[0], match.end())
+            if match[2]:
+                reason = f"${match[1]} is put together in several places"
+                given[match[1]].text = Unclear(given[match[1]].text, reason, "write it in one")
+            rest = rest[1:]
+        while given and rest and rest[0].text in _OPENERS:
             rest = rest[1:]
         if rest and not (exports or words[0].text in ("declare", "local", "readonly")):
-            outer = {name: self.variables[name] for name in self.exported if name in self.variables}
-            self.found.append(Command(rest, outer | given))
+            if self.outer is None:
+                self.outer = {name: self.variables[name] for name in self.exported if name in self.variables}
+            self.found.append(Command(rest, self.outer | given if given else self.outer))
             return
+        self.outer = None
         self.exported |= {word.text for word in rest} if exports else set()
         for name, word in given.items():
             self._assign(name, word)
@@ -247,7 +289,12 @@ class _Script:
 
     def _assign(self, name: str, word: Word) -> None:
         before = self.variables.get(name)
-        if before is not None and before.text != word.text:
+        if len(self.variables) > MOST_VARIABLES:
+            reason = f"sets more than {MOST_VARIABLES} variables"
+            raise RecipeError(
+                reason, place=f"{self.name}:{word.line}", remedy="keep the command that starts the training"
+            )
+        if before is not None and before.text != word.text and not isinstance(word.text, Unclear):
             reason = f"${name} has other values on lines {before.line} and {word.line}"
             word = Word(Unclear(word.text, reason, "keep one of them"), word.line)
         self.variables[name] = word

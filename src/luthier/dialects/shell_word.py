@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-DASHES = "\u2010\u2011\u2012\u2013\u2014\u2015\u2212\uff0d"
+from luthier.dialects.typography import DASHES, INVISIBLE, plain
 
 
 class Unclear(str):
@@ -21,6 +21,10 @@ class Unclear(str):
         word = super().__new__(cls, text)
         word.reason, word.remedy = reason, remedy
         return word
+
+
+_OPAQUE = re.compile(r"\$\{[^}\n]{0,200}\}|\$[@*#?$!0-9-]|\$")
+_UNSEEN = re.compile(f"[{INVISIBLE}]")
 
 
 @dataclass(slots=True)
@@ -74,18 +78,28 @@ class Parts:
             return [Word(text, self.line, self.quoted)]
         made = [Word(piece, self.line, self.quoted) for piece in self.pieces if piece or self.quoted]
         if len(made) == 1:
-            repaired = plain_dash(made[0].text)
+            shown, repaired = written[:60], plain_dash(made[0].text)
             if self.curly:
                 repaired = f'"{repaired}"'
             if repaired != made[0].text:
-                made[0].text = Unclear(made[0].text, f"{written} has typographic quotes or dashes", f"write {repaired}")
+                made[0].text = Unclear(made[0].text, f"{shown} has typographic quotes or dashes", f"write {repaired}")
+            elif not self.quoted and _UNSEEN.search(made[0].text):
+                reason = f"{shown!r} holds characters that cannot be seen"
+                made[0].text = Unclear(made[0].text, reason, f"write {plain(repaired)}")
         return made
 
 
 def plain_dash(text: str) -> str:
-    """``text`` with the dash at its head, however it was printed, as the two hyphens of a flag."""
-    head = re.match(rf"[-{DASHES}]*[{DASHES}][-{DASHES}]*(?=[A-Za-z])", text)
-    return "--" + text[head.end() :] if head else text
+    """``text`` with the dash at its head and the sign behind a flag, however they were printed, as they are typed.
+
+    >>> plain_dash("\u2014lr\uff1d1"), plain_dash("a\u2014b")
+    ('--lr=1', 'a\u2014b')
+    """
+    head = re.match(rf"[-{DASHES}]+(?=[A-Za-z])", text)
+    if head and head.group().strip("-"):
+        text = "--" + text[head.end() :]
+    sign = re.match(r"--?[A-Za-z][\w-]*\uff1d", text)
+    return f"{text[: sign.end() - 1]}={text[sign.end() :]}" if sign else text
 
 
 def assigned(word: Word, start: int) -> Word:
@@ -94,3 +108,18 @@ def assigned(word: Word, start: int) -> Word:
     if isinstance(word.text, Unclear):
         text = Unclear(text, word.text.reason, word.text.remedy)
     return Word(text, word.line, word.quoted)
+
+
+def opaque(text: str, at: int) -> int:
+    """Length of ``$(…)``, backticks, ``$1``, ``${x%y}``, … at ``at``."""
+    if text.startswith("`", at):
+        return (text.find("`", at + 1) + 1 or len(text)) - at
+    if not text.startswith("$(", at):
+        match = _OPAQUE.match(text, at)
+        return len(match.group()) if match else 1
+    depth = 0
+    for index in range(at, len(text)):
+        depth += (text[index] == "(") - (text[index] == ")")
+        if text[index] == ")" and not depth:
+            return index + 1 - at
+    return len(text) - at

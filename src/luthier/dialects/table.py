@@ -19,6 +19,9 @@ from typing import Any
 
 from luthier.dialects.reading import Outcome
 
+VANISHED = "rows whose answer the cut takes away are left out and counted; upstream they taught nothing, or NaN"
+"""Said where over-long rows are cut."""
+
 Values = Mapping[str, Any]
 """Every key of the file by its dotted path."""
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from luthier.dialects.document import Document, KeyPath, load_yaml
+from luthier.dialects.plain_values import shown
 from luthier.dialects.reading import Account, Outcome, Reading
 from luthier.dialects.table import Cannot, Default, Effect, Row, Values, inert, refused
 from luthier.dialects.words import PLACE, lay_over
@@ -18,8 +19,13 @@ from luthier.recipe.checks import contradictions, why_inert
 from luthier.recipe.checks import inert as inert_settings
 from luthier.recipe.validate import parse
 
-SECRET = re.compile(r"(hub_token|auth_token|access_token|api_key|apikey|secret|password|wandb_key)$", re.IGNORECASE)
+SECRET = re.compile(
+    r"(hub_token|hf_token|auth_token|access_token|api_key|apikey|secret|password|wandb_key|(^|\.)token)$", re.IGNORECASE
+)
 """Keys whose values are secrets."""
+
+MOST_HINTS = 50
+"""Unknown keys for which the nearest known one is looked for; a file with more of them is not this dialect's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +46,8 @@ class Unit:
     place: str
     row: Row | None
     prefix: str = ""
+    names: tuple[str, ...] = ()
+    """All keys that its table knows."""
 
     @property
     def key(self) -> str:
@@ -88,11 +96,13 @@ class TableDialect:
         for companion in self.companions(document, Path(name).parent):
             units += units_of(companion.document, companion.rows, companion.prefix)
         values: Values = {unit.key: unit.value for unit in units}
+        unknown = [unit for unit in units if unit.row is None]
+        hints = {unit.key: nearest(".".join(map(str, unit.path)), unit.names) for unit in unknown[:MOST_HINTS]}
         settings: dict[str, Any] = {}
         places: dict[str, str] = {}
-        accounts = [self._account(unit, values, settings, places) for unit in units]
+        accounts = [self._account(unit, values, hints, settings, places) for unit in units]
         spoken = {account.key for account in accounts if account.outcome is Outcome.REFUSED}
-        accounts += self._silence(values, spoken, settings, places, name)
+        defaults = list(self._silence(values, spoken, settings, places, name))
         self.complete(settings)
         tree: dict[str, Any] = {}
         for target, value in sorted(settings.items()):
@@ -107,6 +117,9 @@ class TableDialect:
 
         recipe = parse(tree, place_of)
         reasons = inert_settings(recipe)
+        accounts = [_overruled(account, unit, given) for unit, account in zip(units, accounts, strict=True)] + [
+            one for one in defaults if not all(_given(target, given) for target in one.target.split(", "))
+        ]
         accounts = [_checked(account, reasons) for account in accounts]
         for word_path, word in given.items():
             target = ".".join(map(str, word_path))
@@ -117,8 +130,15 @@ class TableDialect:
         )
         return Reading(self.name, name, recipe, tuple(accounts), faults)
 
-    def _account(self, unit: Unit, values: Values, settings: dict[str, Any], places: dict[str, str]) -> Account:
-        effect = self._effect(unit, values)
+    def _account(
+        self,
+        unit: Unit,
+        values: Values,
+        hints: Mapping[str, str | None],
+        settings: dict[str, Any],
+        places: dict[str, str],
+    ) -> Account:
+        effect = self._effect(unit, values, hints)
         stars = [str(part) for part in unit.path if isinstance(part, int)]
         targets: list[str] = []
         for pattern, value in effect.settings.items():
@@ -130,33 +150,44 @@ class TableDialect:
                 break
             settings[target], places[target] = value, unit.place
             targets.append(target)
-        return Account(unit.key, unit.shown, unit.place, effect.outcome, ", ".join(targets), effect.note)
+        target, known = ", ".join(targets), unit.row is not None
+        return Account(unit.key, unit.shown, unit.place, effect.outcome, target, effect.note, known)
 
-    def _effect(self, unit: Unit, values: Values) -> Effect:
+    def _effect(self, unit: Unit, values: Values, hints: Mapping[str, str | None]) -> Effect:
         if unit.row is None:
-            known = nearest(unit.key, [name for row in self.rows for name in row.names])
-            return inert(f"not a key of {self.name}" + (f"; did you mean {known}?" if known else ""))
+            known = hints.get(unit.key)
+            whose = unit.prefix.rstrip(": ") or self.name
+            return inert(f"not a key of {whose}" + (f"; did you mean {known}?" if known else ""))
         try:
             return unit.row.effect(unit.value, values)
         except Cannot as reason:
             return refused(str(reason))
-        except (TypeError, ValueError, AttributeError, KeyError, OverflowError):
-            return refused(f"{unit.value!r} is not a value that {unit.key} takes", "see luthier explain")
+        except (TypeError, ValueError, AttributeError, KeyError, IndexError, OverflowError):
+            return refused(f"{shown(unit.value)} is not a value that {unit.key} takes", "see luthier explain")
 
     def _silence(
         self, values: Values, spoken: set[str], settings: dict[str, Any], places: dict[str, str], name: str
     ) -> Iterator[Account]:
         for default in self.defaults:
             made = {target: value for target, value in default.settings.items() if target not in settings}
-            if made and default.name not in spoken and default.when(values):
+            if made and default.name not in spoken and _holds(default, values):
                 settings.update(made)
                 places.update(dict.fromkeys(made, name))
                 yield Account(default.name, default.value, name, Outcome.DEFAULT, ", ".join(made), default.note)
 
 
+def _holds(default: Default, values: Values) -> bool:
+    """Whether a silence speaks here; where the key it hangs on has a wrong value, that key's account says so."""
+    try:
+        return default.when(values)
+    except (Cannot, TypeError, ValueError, AttributeError, KeyError, IndexError):
+        return False
+
+
 def units_of(document: Document, rows: tuple[Row, ...], prefix: str) -> Iterator[Unit]:
     """The keys of a document: its leaves, but a mapping or list where a row takes it whole."""
     by_name = {name: row for row in rows for name in row.names}
+    names = tuple(by_name)
 
     def walk(path: KeyPath, value: Any) -> Iterator[Unit]:
         row = by_name.get(".".join("*" if isinstance(part, int) else str(part) for part in path))
@@ -169,7 +200,7 @@ def units_of(document: Document, rows: tuple[Row, ...], prefix: str) -> Iterator
                 for index, inner in enumerate(value):
                     yield from walk((*path, index), inner)
                 return
-        yield Unit(path, value, document.place(path), row, prefix)
+        yield Unit(path, value, document.place(path), row, prefix, names)
 
     for key, value in document.value.items():
         yield from walk((key,), value)
@@ -180,7 +211,27 @@ def _checked(account: Account, reasons: dict[str, str]) -> Account:
     if account.outcome is not Outcome.APPLIED or not account.target:
         return account
     whys = [why_inert(reasons, target) for target in account.target.split(", ")]
-    return replace(account, outcome=Outcome.INERT, note=whys[0]) if all(whys) else account
+    note = f"{whys[0]}; {account.note}" if account.note else whys[0]
+    return replace(account, outcome=Outcome.INERT, note=note) if all(whys) else account
+
+
+def _overruled(account: Account, unit: Unit, given: Collection[KeyPath]) -> Account:
+    """A key whose settings words of the command line make is replaced by them, and no longer refused."""
+    if account.outcome is Outcome.REFUSED and unit.row is not None:
+        stars = [str(part) for part in unit.path if isinstance(part, int)]
+        made = [target for target in unit.row.targets if _given(_fill(target, stars), given)]
+    else:
+        made = account.target.split(", ") if account.target else []
+        made = made if all(_given(target, given) for target in made) else []
+    if not made:
+        return account
+    note = f"{', '.join(made)}: the command line says otherwise"
+    return replace(account, outcome=Outcome.REPLACED, target=", ".join(made), note=note)
+
+
+def _given(target: str, given: Collection[KeyPath]) -> bool:
+    path = tuple(int(part) if part.isdecimal() else part for part in target.split("."))
+    return any(path[: len(word)] == word for word in given)
 
 
 def _fill(pattern: str, stars: list[str]) -> str:
@@ -189,9 +240,13 @@ def _fill(pattern: str, stars: list[str]) -> str:
     return pattern
 
 
+LISTS = ("train", "evaluate", "test")
+"""Settings that are lists of sections; below others a number is a name like any other."""
+
+
 def _put(tree: Any, parts: list[str], value: Any) -> None:
     for part, following in pairwise(parts):
-        empty: Any = [] if following.isdecimal() else {}
+        empty: Any = [] if following.isdecimal() and part in LISTS else {}
         if isinstance(tree, list):
             while len(tree) <= int(part):
                 tree.append({})

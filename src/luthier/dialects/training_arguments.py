@@ -5,31 +5,51 @@ They say how to train, and nothing about the model, the rows or the adapter: tho
 
 from __future__ import annotations
 
+from typing import Any
+
+from luthier.dialects.deepspeed import UNCLIPPED, deepspeed_companions, under_deepspeed
 from luthier.dialects.document import Document, load_yaml
 from luthier.dialects.json_document import load_json
 from luthier.dialects.plain_values import flag, masked, prefixed_defaults, prefixed_rows, whole
-from luthier.dialects.table import Default, Inert, Key, Refused, Row, Values
+from luthier.dialects.table import Default, Effect, Key, Row, Spread, Values, inert, refused, replaced
 from luthier.dialects.tabular import TableDialect
 from luthier.dialects.training_arguments_dump import is_dump, load_dump
 from luthier.dialects.training_arguments_inert import INERT
 from luthier.dialects.training_arguments_machine import MACHINE
-from luthier.dialects.training_arguments_maths import LEARNING_RATE, MATHS, no_warmup
+from luthier.dialects.training_arguments_maths import MATHS
+from luthier.dialects.training_arguments_schedule import LEARNING_RATE, no_warmup
 from luthier.dialects.training_arguments_timing import STEPS, TIMING
+from luthier.dialects.training_arguments_trl import TRL
 
 ROWS: tuple[Row, ...] = (*MATHS, *TIMING, *MACHINE, *INERT)
 
+
+def generation_config(value: Any, values: Values) -> Effect:
+    """``generation_config``: an object or a file, which only generated answers need."""
+    if not value or not values.get("predict_with_generate"):
+        return inert("no answers are generated from it")
+    return refused("it is an object or a file of its own", "write evaluate.generation.max_new_tokens=… and the like")
+
+
+def sortish(value: Any, values: Values) -> Effect:
+    """``sortish_sampler``: roughly by length, as ``group_by_length`` is."""
+    if value is None or not flag(value):
+        return inert("off: rows are shuffled anew each epoch")
+    return replaced({"data.group_by_length": True}, "rows of similar length share a micro-batch, in a drawn order")
+
+
 SEQ2SEQ: tuple[Row, ...] = (
-    Key("predict_with_generate", "evaluate.generate", flag),
+    Key("predict_with_generate", "evaluate.generate_during", flag),
     Key("generation_max_length", "evaluate.generation.max_new_tokens", whole),
     Key("generation_num_beams", "evaluate.generation.beams", whole),
-    Refused("generation_config", "it is an object or a file of its own", "write evaluate.generation=… instead"),
-    Inert("sortish_sampler", "rows are shuffled anew each epoch", (None, False), "use group_by_length"),
+    Spread("generation_config", (), generation_config, whole=True),
+    Spread("sortish_sampler", ("data.group_by_length",), sortish),
 )
 """What Seq2SeqTrainingArguments added."""
 
 SECRETS = ("hub_token", "push_to_hub_token")
 
-NAMES = frozenset(name for row in (*ROWS, *SEQ2SEQ) for name in row.names)
+NAMES = frozenset(name for row in (*ROWS, *SEQ2SEQ, *TRL) for name in row.names)
 
 
 def _no_strategy(values: Values) -> bool:
@@ -43,6 +63,7 @@ def _pushes(values: Values) -> bool:
 DEFAULTS: tuple[Default, ...] = (
     Default("learning_rate", LEARNING_RATE, {"optimizer.lr": LEARNING_RATE}),
     Default("weight_decay", 0.0, {"optimizer.weight_decay": 0.0}),
+    UNCLIPPED,
     Default("max_grad_norm", 1.0, {"optimizer.clip": 1.0}),
     Default("optim", "adamw_torch", {"optimizer.kind": "adamw"}),
     Default("lr_scheduler_type", "linear", {"schedule.kind": "linear"}),
@@ -112,11 +133,12 @@ def recognises(document: Document) -> bool:
 
 TRAINING_ARGUMENTS = TableDialect(
     name="training_arguments",
-    rows=(*ROWS, *SEQ2SEQ),
+    rows=under_deepspeed((*ROWS, *SEQ2SEQ, *TRL)),
     defaults=(
         *DEFAULTS,
         Default("packing", False, {"pack.kind": "none"}, "the Trainer gives each row a place of its own"),
     ),
     parse=parse,
     recognises=recognises,
+    companions=deepspeed_companions,
 )

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import ast
 import re
+import warnings
 from typing import Any
 
-from luthier.dialects.document import DEEPEST, Document
+from luthier.dialects.document import DEEPEST, Document, bounded
+from luthier.dialects.typography import MOST, control_faults, key_problem
 from luthier.errors import Fault, RecipeError
 
 _HEAD = re.compile(r"^.{0,200}?\b\w*(?:TrainingArguments|Config)\($")
@@ -26,10 +28,10 @@ def load_dump(text: str, name: str) -> Document:
     """The fields of a printed TrainingArguments, each with its line.
 
     Raises:
-        RecipeError: lines that are no fields, fields written twice, values that do not end.
+        RecipeError: lines that are no fields, fields written twice, too many of them, values that do not end.
     """
     document = Document(name, {})
-    faults: list[Fault] = []
+    faults = control_faults(text, name)
     opened = closed = False
     for number, line in enumerate(text.split("\n"), 1):
         place = f"{name}:{number}"
@@ -43,18 +45,22 @@ def load_dump(text: str, name: str) -> Document:
         elif line.strip() == ")":
             closed = True
         elif (match := _LINE.match(line)) is None:
-            faults.append(Fault(f"{line.strip()[:40]!r} is no argument", place, "write key=value, one a line"))
+            problem = key_problem(line.partition("=")[0].strip()[:200])
+            reason, remedy = problem or (f"{line.strip()[:40]!r} is no argument", "write key=value, one a line")
+            faults.append(Fault(reason, place, remedy))
         elif match[1] in document.value:
             first = document.lines[(match[1],)]
-            faults.append(Fault(f"{match[1]!r} is written twice (first on line {first})", place, "keep one of them"))
+            faults.append(
+                Fault(f"{match[1][:60]!r} is written twice (first on line {first})", place, "keep one of them")
+            )
         else:
             document.lines[(match[1],)] = number
             document.value[match[1]] = _value(match[2].strip(), place, faults)
     if not closed and not faults:
         faults.append(Fault("the closing bracket is missing", name, "copy the printed arguments to their end"))
     if faults:
-        raise RecipeError(*faults)
-    return document
+        raise RecipeError(*faults[:MOST])
+    return bounded(document)
 
 
 def _value(written: str, place: str, faults: list[Fault]) -> Any:
@@ -80,7 +86,8 @@ def _literal(source: str, plain: str, place: str, faults: list[Fault]) -> Any:
     try:
         if sum(map(source.count, "[{(")) > DEEPEST or len(source) > 100_000:
             raise ValueError(source)
-        return _plain(ast.literal_eval(source))
+        with warnings.catch_warnings(action="ignore"):  # of backslashes that Python would not print
+            return _plain(ast.literal_eval(source))
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         faults.append(Fault(f"{plain[:40]!r} cannot be read", place, "write it on one line, as Python prints it"))
         return None
@@ -93,9 +100,11 @@ def _plain(value: Any) -> Any:
         ValueError: it could not.
     """
     if isinstance(value, dict):
-        return {str(key): _plain(inner) for key, inner in value.items()}
+        return {_plain(str(key)): _plain(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(inner) for inner in value]
+    if isinstance(value, str):
+        value.encode()  # half a character (a lone surrogate) is no text; its error is a ValueError
     if value is None or isinstance(value, bool | str):
         return value
     if isinstance(value, int | float) and abs(value) < 1e300:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from luthier.dialects import names
+from luthier.dialects.deepspeed import names_deepspeed
 from luthier.dialects.plain_values import flag, mapping, number, text, whole
-from luthier.dialects.table import Cannot, Effect, Key, Row, Spread, Values, applied, inert
+from luthier.dialects.table import Cannot, Effect, Key, Row, Spread, Values, applied, inert, replaced
 
-_SHARDING = {"full_shard": 3, "shard_grad_op": 2, "no_shard": 0}
+_SHARDING = {"full_shard": 3, "shard_grad_op": 2, "no_shard": 0, "hybrid_shard": 3, "hybrid_shard_zero2": 2}
 _LIGER = {
     "rms_norm": "runtime.kernels.rms_norm",
     "cross_entropy": "runtime.kernels.cross_entropy",
@@ -24,14 +25,14 @@ def _on(value: Any) -> bool:
 def device(value: Any, values: Values) -> Effect:
     """``use_cpu`` and ``no_cuda``: either asks for the CPU."""
     cpu = _on(values.get("use_cpu")) or _on(values.get("no_cuda"))
-    return applied({"runtime.device": "cpu" if cpu else "auto"})
+    return applied({"runtime.device": "cpu" if cpu else "auto"}, "called no_cuda until transformers 4.33")
 
 
 def gpu_of_a_mac(value: Any, values: Values) -> Effect:
     """``use_mps_device``."""
     if not _on(value):
         return inert("off")
-    raise Cannot("Apple's GPUs are not there", "remove it, and set use_cpu: true")
+    return replaced({}, "Apple's GPUs are not used: it computes on the device there is, to the same result")
 
 
 def checkpointing_constants(value: Any, values: Values) -> Effect:
@@ -63,10 +64,12 @@ def debugging(value: Any, values: Values) -> Effect:
     """``debug``: a list of options or their names in one text."""
     listed = value if isinstance(value, list) else str(value or "").split()
     asked = [str(one).rsplit(".", 1)[-1].lower() for one in listed if one]
-    other = [one for one in asked if one != "underflow_overflow"]
+    other = [one for one in asked if one not in ("underflow_overflow", "tpu_metrics_debug")]
     if other:
         raise Cannot(f"{other[0]} is not there", "keep underflow_overflow only")
-    return applied({"runtime.debug": True}) if asked else inert("nothing is asked for")
+    if "underflow_overflow" in asked:
+        return applied({"runtime.debug": True})
+    return inert("TPUs' figures are not printed" if asked else "nothing is asked for")
 
 
 def progress(value: Any) -> bool:
@@ -98,13 +101,19 @@ def fsdp(value: Any, values: Values) -> Effect:
     if not asked:
         return inert("not asked for")
     settings: dict[str, Any] = {"parallel.engine": "fsdp"}
+    config = values.get("fsdp_config")
+    within = config if isinstance(config, dict) else {}
+    said = any(within.get(name) is not None for name in ("reshard_after_forward", "fsdp_reshard_after_forward"))
     for one in asked:
         if one in _SHARDING:
-            settings["parallel.stage"] = _SHARDING[one]
+            if not said:
+                settings["parallel.stage"] = _SHARDING[one]
+            if one.startswith("hybrid"):
+                settings["parallel.fsdp_config.hybrid"] = True
         elif one == "offload":
             settings |= {"parallel.offload_parameters": True, "parallel.offload_optimizer": True}
         elif one != "auto_wrap":
-            raise Cannot(f"{one} is not there", "write full_shard, shard_grad_op or no_shard")
+            raise Cannot(f"{one} is no way of sharding", f"write one of: {', '.join(_SHARDING)}")
     if settings.get("parallel.stage") == 0:
         settings["parallel.engine"] = "ddp"
     return applied(settings)
@@ -122,14 +131,30 @@ def fsdp_constants(value: Any, values: Values) -> Effect:
         if name in _IGNORED_FSDP and constant == _IGNORED_FSDP[name]:
             continue
         if name.startswith("xla"):
-            raise Cannot("XLA devices are not there", "remove the xla keys")
+            continue
         if name == "transformer_layer_cls_to_wrap":
             settings["parallel.wrap"] = _layers(constant)
+        elif name == "version":
+            continue  # FSDP2 shards, whichever is named
+        elif name == "reshard_after_forward" and not values.get("fsdp"):
+            continue
+        elif name == "reshard_after_forward":
+            settings["parallel.stage"] = _resharded(constant)
+        elif name in ("cpu_offload", "offload_params"):
+            settings |= dict.fromkeys(("parallel.offload_parameters", "parallel.offload_optimizer"), flag(constant))
         elif name == "activation_checkpointing":
             settings["runtime.gradient_checkpointing"] = flag(constant)
         else:
             settings["parallel.fsdp_config"] = {**settings.get("parallel.fsdp_config", {}), name: constant}
-    return applied(settings) if settings else inert("it asks for nothing")
+    return applied(settings) if settings else inert("it asks for nothing, or for TPUs, which are not there")
+
+
+def _resharded(value: Any) -> int:
+    """``reshard_after_forward``: true or false since FSDP2, before it a strategy's name."""
+    name = str(value).rsplit(".", 1)[-1].lower()
+    if name in _SHARDING:
+        return _SHARDING[name]
+    return 3 if flag(value) else 2
 
 
 def _layers(value: Any) -> list[str]:
@@ -142,27 +167,16 @@ def fewest_parameters(value: Any, values: Values) -> Effect:
     return applied({"parallel.fsdp_config.min_num_params": whole(value)}) if value else inert("0 asks for nothing")
 
 
-def deepspeed(value: Any, values: Values) -> Effect:
-    """``deepspeed``: a file, or what it says."""
-    if not value:
-        return inert("not set")
-    made = {"parallel.deepspeed_config": value} if isinstance(value, dict) else {"parallel.deepspeed": text(value)}
-    return applied(
-        {"parallel.engine": "deepspeed", **made},
-        "an optimizer or scheduler block in it wins over optim and lr_scheduler_type",
-    )
-
-
 def parallelism(value: Any, values: Values) -> Effect:
     """``parallelism_config``: sizes of the device mesh."""
-    targets = {"tp_size": "parallel.tensor", "cp_size": "parallel.context"}
+    targets = {"tp_size": "parallel.tensor", "cp_size": "parallel.context", "sp_size": "parallel.context"}
     settings: dict[str, Any] = {}
     for name, size in (mapping(value) if value else {}).items():
-        if name in targets:
+        if name in targets and (whole(size) > 1 or targets[name] not in settings):
             settings[targets[name]] = whole(size)
-        elif name.endswith("_size") and name.startswith(("sp", "ep", "pp")) and whole(size) > 1:
-            raise Cannot(f"{name} is not there", "remove it")
-    return applied(settings) if settings else inert("it asks for nothing")
+    shared = any(size > 1 for size in settings.values())
+    note = "processes that share a model or a sequence share a micro-batch: a step has fewer of them" if shared else ""
+    return applied(settings, note) if settings else inert("it asks for nothing")
 
 
 _DDP = "parallel.ddp."
@@ -208,12 +222,18 @@ MACHINE: tuple[Row, ...] = (
     Key("ddp_timeout", "parallel.timeout", whole),
     Spread(
         "fsdp",
-        ("parallel.engine", "parallel.stage", "parallel.offload_parameters", "parallel.offload_optimizer"),
+        (
+            *("parallel.engine", "parallel.stage", "parallel.offload_parameters", "parallel.offload_optimizer"),
+            "parallel.fsdp_config.hybrid",
+        ),
         fsdp,
     ),
     Spread(
         "fsdp_config",
-        ("parallel.wrap", "parallel.fsdp_config", "runtime.gradient_checkpointing"),
+        (
+            *("parallel.wrap", "parallel.fsdp_config", "parallel.stage", "parallel.offload_parameters"),
+            *("parallel.offload_optimizer", "runtime.gradient_checkpointing"),
+        ),
         fsdp_constants,
         whole=True,
     ),
@@ -221,8 +241,8 @@ MACHINE: tuple[Row, ...] = (
     Key("fsdp_transformer_layer_cls_to_wrap", "parallel.wrap", _layers),
     Spread(
         "deepspeed",
-        ("parallel.engine", "parallel.deepspeed", "parallel.deepspeed_config"),
-        deepspeed,
+        ("parallel.engine", "parallel.deepspeed"),
+        names_deepspeed,
         whole=True,
     ),
     Spread("parallelism_config", ("parallel.tensor", "parallel.context"), parallelism, whole=True),

@@ -7,14 +7,32 @@ from typing import Any
 from luthier.dialects import names
 from luthier.dialects.plain_values import flag, mapping, number, whole
 from luthier.dialects.table import Cannot, Effect, Key, Row, Spread, Values, applied, inert, refused, replaced
+from luthier.dialects.training_arguments_schedule import SCHEDULE
 
-LEARNING_RATE = 5e-5
-"""Upstream's learning rate when none is given."""
+DROPPED = (
+    "upstream left out an epoch's incomplete micro-batch and still took its incomplete step; here that whole step is "
+    "left out"
+)
 
 
 def clip(value: Any, values: Values) -> Effect:
     """``max_grad_norm``: nothing and 0 both meant no clipping."""
     return applied({"optimizer.clip": None if value is None or number(value) <= 0 else number(value)})
+
+
+def optimizer_note(value: Any) -> str:
+    """What the name of an optimiser does not say: its kernel, its state, its age."""
+    name = str(value).rsplit(".", 1)[-1].strip().lower()
+    if name == "adamw_hf":
+        return (
+            "transformers' own AdamW, since removed, added epsilon before correcting the bias; PyTorch's adds it after"
+        )
+    notes = []
+    if "8bit" in name or "4bit" in name or name == "adamw_bnb":
+        notes.append("its state is rounded to few bits, which shows in the weights")
+    if "paged" in name:
+        notes.append("paging moves the state between GPU and host; it does not change a step")
+    return "; ".join(notes)
 
 
 def optimizer(value: Any, values: Values) -> Effect:
@@ -23,14 +41,14 @@ def optimizer(value: Any, values: Values) -> Effect:
         return inert("null: left at the default")
     if values.get("adafactor"):
         return inert("adafactor: true wins")
-    name = names.optimizer(value)
-    note = "paging moves the state between GPU and host; it does not change a step" if "paged" in name else ""
-    return applied({"optimizer.kind": name}, note)
+    return applied({"optimizer.kind": names.optimizer(value)}, optimizer_note(value))
 
 
 def adafactor(value: Any, values: Values) -> Effect:
     """``adafactor``, from before ``optim``."""
-    return applied({"optimizer.kind": "adafactor"}) if value and flag(value) else inert("off: optim decides")
+    if not value or not flag(value):
+        return inert("off: optim decides")
+    return applied({"optimizer.kind": "adafactor"}, "from before optim, over which it wins")
 
 
 def steps(value: Any, values: Values) -> Effect:
@@ -46,82 +64,6 @@ def processes(value: Any, values: Values) -> Effect:
     if count <= 1:
         return inert("counted on the machine that wrote the file; this one counts its own")
     return applied({"batch.world": count}, "each GPU took a micro-batch of its own")
-
-
-def _kind(values: Values) -> str:
-    given = values.get("lr_scheduler_type")
-    return "linear" if given is None else names.schedule(given)
-
-
-def schedule(value: Any, values: Values) -> Effect:
-    """``lr_scheduler_type``; what its name implies about warm-up and minimum comes along."""
-    kind, given = _kind(values), values.get("lr_scheduler_kwargs")
-    if kind == "constant":
-        return applied({"schedule.kind": "constant", "schedule.warmup_steps": 0}, "constant has no warm-up at all")
-    settings: dict[str, Any] = {
-        "schedule.kind": {"constant_with_warmup": "constant", "cosine_with_min_lr": "cosine"}.get(kind, kind)
-    }
-    constants = mapping(given) if given else {}
-    if kind == "cosine_with_restarts" and "num_cycles" not in constants:
-        settings["schedule.cycles"] = 1.0
-    if kind == "polynomial" and "lr_end" not in constants:
-        settings["schedule.minimum"] = 1e-7 / _rate(values)
-    return applied(settings, "the curve after warm-up" if kind == "constant_with_warmup" else "")
-
-
-def _rate(values: Values) -> float:
-    given = values.get("learning_rate")
-    rate = LEARNING_RATE if given is None else number(given)
-    if rate <= 0:
-        raise Cannot("a learning rate of 0 has no share", "write a learning rate above 0")
-    return rate
-
-
-def schedule_constants(value: Any, values: Values) -> Effect:
-    """``lr_scheduler_kwargs``: those that every curve has are settings, the rest go along as they are."""
-    if not value:
-        return inert("empty")
-    settings: dict[str, Any] = {}
-    for name, constant in mapping(value).items():
-        if name == "num_cycles":
-            settings["schedule.cycles"] = number(constant)
-        elif name == "power":
-            settings["schedule.power"] = number(constant)
-        elif name in ("min_lr", "lr_end"):
-            settings["schedule.minimum"] = number(constant) / _rate(values)
-        elif name == "min_lr_rate":
-            settings["schedule.minimum"] = number(constant)
-        else:
-            settings["schedule.args"] = {**settings.get("schedule.args", {}), name: constant}
-    return applied(settings)
-
-
-def warmup_steps(value: Any, values: Values) -> Effect:
-    """``warmup_steps``: wins over the ratio when above 0; today's below 1 is a ratio."""
-    if _kind(values) == "constant":
-        return inert("constant has no warm-up")
-    given = number(value) if value is not None else 0.0
-    if given <= 0 and number(values.get("warmup_ratio") or 0) > 0:
-        return inert("0 gives way to warmup_ratio")
-    if 0 < given < 1:
-        return applied({"schedule.warmup_share": given}, "below 1 it is a share of the run")
-    return applied({"schedule.warmup_steps": max(0, whole(given))})
-
-
-def warmup_ratio(value: Any, values: Values) -> Effect:
-    """``warmup_ratio``: a share of the run, rounded up to steps."""
-    if _kind(values) == "constant":
-        return inert("constant has no warm-up")
-    if number(values.get("warmup_steps") or 0) > 0:
-        return inert("warmup_steps wins")
-    if value is None or number(value) <= 0:
-        return applied({"schedule.warmup_steps": 0})
-    return applied({"schedule.warmup_share": number(value)}, "rounded up to whole steps, as upstream did")
-
-
-def no_warmup(values: Values) -> bool:
-    """Whether no key asks for warm-up."""
-    return not values.get("warmup_steps") and not values.get("warmup_ratio")
 
 
 def _on(value: Any) -> bool:
@@ -152,7 +94,8 @@ def evaluate_half(name: str, other: str) -> Any:
             return inert(f"{other}_full_eval decides") if _on(values.get(f"{other}_full_eval")) else inert("off")
         if not _on(values.get(name)):
             raise Cannot(f"evaluating in {name} goes with computing in it", f"set {name}: true as well")
-        return applied({"precision.full_evaluation": True})
+        note = f"evaluated with the weights themselves in {name}, not under autocast: the loss is a little coarser"
+        return applied({"precision.full_evaluation": True}, note)
 
     return spread
 
@@ -163,7 +106,11 @@ def sampling(value: Any, values: Values) -> Effect:
         "random": {"data.shuffle": True},
         "sequential": {"data.shuffle": False},
         "group_by_length": {"data.group_by_length": True},
+        "batch_rebalance": {"data.shuffle": True},
     }
+    if str(value).strip().lower() == "batch_rebalance":
+        note = "it dealt a step's rows out among devices and micro-batches by their cost; a step has the same rows"
+        return replaced(orders["batch_rebalance"], note)
     return applied(orders[names.member(value, tuple(orders), "sampling strategy")])
 
 
@@ -184,11 +131,15 @@ def split_batches(value: Any, values: Values) -> Effect:
 def accelerator(value: Any, values: Values) -> Effect:
     """``accelerator_config``: how Accelerate's loader shares batches out."""
     given = mapping(value) if value else {}
-    return (
-        split_batches(True, values)
-        if _on(given.get("split_batches"))
-        else inert("every rank computes the same planned batches")
-    )
+    if _on(given.get("split_batches")):
+        return split_batches(True, values)
+    within = given.get("gradient_accumulation_kwargs")
+    steps = mapping(within).get("num_steps") if within else None
+    if steps is None:
+        return inert("every rank computes the same planned batches")
+    if whole(values.get("gradient_accumulation_steps") or 1) > 1:
+        raise Cannot("num_steps and gradient_accumulation_steps say the same", "keep gradient_accumulation_steps")
+    return applied({"batch.accumulation": whole(steps)}, "num_steps takes the place of gradient_accumulation_steps")
 
 
 def averaging(value: Any, values: Values) -> Effect:
@@ -214,19 +165,7 @@ MATHS: tuple[Row, ...] = (
     Spread("adafactor", ("optimizer.kind",), adafactor),
     Key("optim_args", "optimizer.args", mapping, whole=True),
     Key("optim_target_modules", "optimizer.args.target_modules", whole=True),
-    Spread(
-        "lr_scheduler_type",
-        ("schedule.kind", "schedule.warmup_steps", "schedule.cycles", "schedule.minimum"),
-        schedule,
-    ),
-    Spread(
-        "lr_scheduler_kwargs",
-        ("schedule.args", "schedule.cycles", "schedule.power", "schedule.minimum"),
-        schedule_constants,
-        whole=True,
-    ),
-    Spread("warmup_steps", ("schedule.warmup_steps", "schedule.warmup_share"), warmup_steps),
-    Spread("warmup_ratio", ("schedule.warmup_share", "schedule.warmup_steps"), warmup_ratio),
+    *SCHEDULE,
     Key("per_device_train_batch_size", "batch.micro", whole, old=("per_gpu_train_batch_size",)),
     Key("per_device_eval_batch_size", "batch.evaluate", whole, old=("per_gpu_eval_batch_size",)),
     Key(
@@ -237,11 +176,11 @@ MATHS: tuple[Row, ...] = (
     ),
     Key("num_train_epochs", "batch.epochs", number),
     Spread("max_steps", ("batch.steps",), steps),
-    Key("dataloader_drop_last", "batch.drop_last", flag, note="it is the epoch's incomplete step that is skipped"),
+    Key("dataloader_drop_last", "batch.drop_last", flag, note=DROPPED),
     Key("auto_find_batch_size", "batch.find_micro", flag, note="micro is halved and accumulation doubled"),
     Spread("_n_gpu", ("batch.world",), processes),
     Spread("split_batches", (), split_batches),
-    Spread("accelerator_config", (), accelerator, whole=True),
+    Spread("accelerator_config", ("batch.accumulation",), accelerator, whole=True),
     Spread("average_tokens_across_devices", (), averaging),
     Spread("bf16", ("precision.compute",), half("bf16", "fp16")),
     Spread("fp16", ("precision.compute",), half("fp16", "bf16")),

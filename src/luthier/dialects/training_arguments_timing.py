@@ -8,6 +8,7 @@ from typing import Any
 from luthier.dialects import names
 from luthier.dialects.plain_values import flag, number, text, whole
 from luthier.dialects.table import Cannot, Effect, Key, Row, Spread, Values, applied, inert, replaced
+from luthier.dialects.training_arguments_schedule import FOLLOWING
 
 STEPS = 500
 """Upstream's interval for logging, saving and evaluating."""
@@ -32,7 +33,7 @@ def evaluation(value: Any, values: Values) -> Effect:
         raise Cannot("evaluation cannot wait for the best checkpoint", "write no, steps or epoch")
     if strategy == "steps":
         every = interval(values.get("eval_steps") or values.get("logging_steps") or STEPS)
-        return applied({"evaluate.every": every})
+        return applied({"evaluate.every": every}, "recent versions evaluated after the last step as well")
     return applied({"evaluate.every": {"no": "never", "epoch": "epoch"}[strategy]})
 
 
@@ -62,7 +63,9 @@ def saving(value: Any, values: Values) -> Effect:
     """``save_strategy``."""
     strategy = names.strategy(_or(value, "steps"))
     if strategy == "best":
-        raise Cannot("saving only the best is not there", "save each epoch, with load_best_model_at_end: true")
+        evaluated = _evaluation_strategy(values)
+        every = evaluation(evaluated, values).settings["evaluate.every"]
+        return replaced({"checkpoint.every": every}, "at each evaluation; load_best_model_at_end ends with the best")
     if strategy == "steps":
         return _save_every(_or(values.get("save_steps"), STEPS))
     return applied({"checkpoint.every": {"no": "never", "epoch": "epoch"}[strategy]})
@@ -79,7 +82,10 @@ def saving_steps(value: Any, values: Values) -> Effect:
 def _save_every(steps: Any) -> Effect:
     every = interval(steps)
     if every <= 0:
-        return applied({"checkpoint.every": "never"}, "0: no checkpoint on the way, only the result at the end")
+        return applied(
+            {"checkpoint.every": "never"},
+            "0: no checkpoint on the way, only the result at the end (which transformers to 4.40 left to the script)",
+        )
     return applied({"checkpoint.every": every})
 
 
@@ -121,7 +127,7 @@ def logging_steps(value: Any, values: Values) -> Effect:
 def _log_every(steps: Any) -> Effect:
     every = interval(steps)
     if every <= 0:
-        raise Cannot("logging every 0 steps means nothing", "write 1, or logging_strategy: no")
+        return replaced({"track.every": 1}, "0 meant nothing; the run keeps a record of every step")
     return applied({"track.every": every})
 
 
@@ -159,12 +165,20 @@ def hub_repository(value: Any, values: Values) -> Effect:
     return applied({"output.hub.repository": f"{owner}/{model}" if owner else text(model)})
 
 
+def _goes_by_metric(values: Values) -> bool:
+    """Whether anything goes by the best metric: the model that is kept, what is saved, or the schedule."""
+    said = [str(values.get(key)).rsplit(".", 1)[-1].lower() for key in ("save_strategy", "lr_scheduler_type")]
+    return (
+        bool(values.get("load_best_model_at_end")) or said[0] == "best" or said[1] in (*FOLLOWING, "reduce_on_plateau")
+    )
+
+
 def best_metric(value: Any, values: Values) -> Effect:
-    """``metric_for_best_model``: only load_best_model_at_end goes by it; it grows unless it is a loss."""
+    """``metric_for_best_model``: it grows unless it is a loss."""
     if value in (None, ""):
         return inert("not set: the loss")
-    if not values.get("load_best_model_at_end"):
-        return inert("load_best_model_at_end is off")
+    if not _goes_by_metric(values):
+        return inert("nothing goes by it: load_best_model_at_end is off")
     settings: dict[str, Any] = {"evaluate.best_metric": text(value).removeprefix("eval_")}
     if values.get("greater_is_better") is None:
         settings["evaluate.higher_is_better"] = not text(value).endswith("loss")
@@ -175,13 +189,19 @@ def higher_is_better(value: Any, values: Values) -> Effect:
     """``greater_is_better``."""
     if value is None:
         return inert("not set: it follows from the metric")
-    if not values.get("load_best_model_at_end"):
-        return inert("load_best_model_at_end is off")
+    if not _goes_by_metric(values):
+        return inert("nothing goes by it: load_best_model_at_end is off")
     return applied({"evaluate.higher_is_better": flag(value)})
 
 
 TIMING: tuple[Row, ...] = (
-    Spread("eval_strategy", ("evaluate.every",), evaluation, old=("evaluation_strategy",)),
+    Spread(
+        "eval_strategy",
+        ("evaluate.every",),
+        evaluation,
+        old=("evaluation_strategy",),
+        note="called evaluation_strategy until transformers 4.40",
+    ),
     Spread("eval_steps", ("evaluate.every",), evaluation_steps),
     Spread("evaluate_during_training", ("evaluate.every",), during_training),
     Key("eval_delay", "evaluate.delay", number),
@@ -212,7 +232,8 @@ TIMING: tuple[Row, ...] = (
         "logging_nan_inf_filter",
         "track.hide_nonfinite",
         flag,
-        note="it touched the log only, where NaN became the running mean; the run's own record always shows NaN",
+        note="in the log NaN became the running mean, and recent versions also left losses that are not finite out of "
+        "the mean of an evaluation; the run's own record and its evaluations always show NaN",
     ),
     Spread("logging_dir", ("track.dir",), logging_dir),
     Spread("report_to", ("track.to",), reporting),

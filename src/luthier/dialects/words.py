@@ -1,11 +1,13 @@
-"""``section.field=value`` words of the command line, laid over a recipe's plain values."""
+"""``section.field=value`` words of the command line, laid over a recipe's plain values; ``--model=PATH`` and
+``--data=PATH`` stand for the words that put the model and the rows there."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from luthier.dialects.document import KeyPath, parse_scalar
+from luthier.dialects.move import data_words, model_words
 from luthier.errors import Fault, RecipeError
 
 PLACE = "the command line"
@@ -19,7 +21,7 @@ def lay_over(tree: dict[str, Any], words: Sequence[str]) -> dict[KeyPath, str]:
     """
     faults: list[Fault] = []
     given: dict[KeyPath, str] = {}
-    for word in words:
+    for word in _moves(tree, words):
         key, equals, text = word.partition("=")
         if not equals or not key:
             faults.append(Fault(f"{word!r} is not section.field=value", PLACE, "write for instance optimizer.lr=1e-4"))
@@ -37,6 +39,15 @@ def lay_over(tree: dict[str, Any], words: Sequence[str]) -> dict[KeyPath, str]:
     if faults:
         raise RecipeError(*faults)
     return given
+
+
+def _moves(tree: dict[str, Any], words: Sequence[str]) -> Iterator[str]:
+    """The words, those that move things spelt out and first, so that a plain word can still say otherwise."""
+    for flag, expand in (("--model=", model_words), ("--data=", data_words)):
+        for word in words:
+            if word.startswith(flag):
+                yield from expand(word.removeprefix(flag), tree)
+    yield from (word for word in words if not word.startswith(("--model=", "--data=")))
 
 
 def _put(tree: Any, path: KeyPath, value: Any) -> None:

@@ -42,9 +42,9 @@ def prompt_ids(example: Example, template: ChatTemplate, encoder: Encoder) -> li
 
 
 def stop_ids(template: ChatTemplate | None, encoder: Encoder) -> list[int]:
-    """Ids that end an answer: the tokenizer's own end, and the template's terminator of a turn."""
-    terminator = template.terminator() if template else None
-    ends = [encoder.id_of("eos_token"), encoder.tokenizer.token_to_id(terminator) if terminator else None]
+    """Ids that end an answer: the tokenizer's own end, and what ends a turn in the template."""
+    written = template.terminators() if template else ()
+    ends = [encoder.id_of("eos_token"), *(encoder.tokenizer.token_to_id(token) for token in written)]
     return list(dict.fromkeys(one for one in ends if one is not None))
 
 

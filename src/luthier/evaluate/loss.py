@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 import numpy as np
 import torch
 
-from luthier.data.pack import best_fit
+from luthier.data.bins import best_fit
 from luthier.data.store import TokenStore
 from luthier.methods.method import Method
 

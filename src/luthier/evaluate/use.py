@@ -83,7 +83,7 @@ def measure(
     longest = int(getattr(result.model.config, "max_position_embeddings", 0) or 1 << 20)
     recipe = Recipe(
         method=Method(kind="pretrain" if plain else "sft"),
-        data=Data(template=template, max_length=longest, overlong="split" if plain else "truncate"),
+        data=Data(template=template, max_length=longest, overlong="split" if plain else "truncate", vanished="drop"),
     )
     work = Preparation(recipe, result.encoder)
     store = collect(work.documents(asked), work.summary())

@@ -6,6 +6,7 @@ dot-product attention by itself, so that isolation is exact and not a matter of 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -26,6 +27,7 @@ def _document_attention(
     attention_mask: torch.Tensor | None,
     *,
     document_lengths: tuple[int, ...] | None = None,
+    prefix: Sequence[tuple[torch.Tensor, torch.Tensor]] | None = None,
     scaling: float | None = None,
     dropout: float = 0.0,
     sliding_window: int | None = None,
@@ -33,7 +35,10 @@ def _document_attention(
     s_aux: torch.Tensor | None = None,
     **_: Any,
 ) -> tuple[torch.Tensor, None]:
-    """``query`` [1, heads, T, size], ``key`` and ``value`` [1, kv_heads, T, size] -> [1, T, heads, size]."""
+    """``query`` [1, heads, T, size], ``key`` and ``value`` [1, kv_heads, T, size] -> [1, T, heads, size].
+
+    ``prefix`` holds keys and values [1, kv_heads, P, size] for each layer, which every document sees before its own.
+    """
     if document_lengths is None or softcap is not None or s_aux is not None:
         raise ModelError(
             f"{type(module).__name__} does not pass document boundaries on, or needs soft-capping or sinks",
@@ -44,30 +49,42 @@ def _document_attention(
     if on_cpu:
         # On CPUs PyTorch's kernel is about twice as fast in fp32 as in bf16 on documents of a few hundred tokens.
         query, key, value = query.float(), key.float(), value.float()
+    before = None if prefix is None else _before(module, prefix, key.dtype)
+    virtual = 0 if before is None else before[0].shape[2]
     pieces = []
     documents = (torch.split(tensor, list(document_lengths), dim=2) for tensor in (query, key, value))
     with torch.autocast(query.device.type, enabled=False) if on_cpu else nullcontext():
         for q, k, v in zip(*documents, strict=True):
-            windowed = sliding_window is not None and q.shape[2] > sliding_window
+            length = q.shape[2]
+            if before is not None:
+                k, v = torch.cat([before[0], k], dim=2), torch.cat([before[1], v], dim=2)
+            windowed = sliding_window is not None and virtual + length > sliding_window
+            masked = windowed or virtual > 0
             pieces.append(
                 scaled_dot_product_attention(
                     q,
                     k,
                     v,
-                    attn_mask=_window(q.shape[2], sliding_window, q.device) if windowed and sliding_window else None,
+                    attn_mask=_mask(length, virtual, sliding_window, q.device) if masked else None,
                     dropout_p=dropout,
                     scale=scaling,
-                    is_causal=not windowed,
+                    is_causal=not masked,
                     enable_gqa=query.shape[1] != key.shape[1],
                 )
             )
     return torch.cat(pieces, dim=2).transpose(1, 2).to(kept), None
 
 
-def _window(length: int, window: int, device: torch.device) -> torch.Tensor:
-    position = torch.arange(length, device=device)
-    distance = position[:, None] - position[None, :]
-    return (distance >= 0) & (distance < window)
+def _before(module: Any, prefix: Sequence[tuple[torch.Tensor, torch.Tensor]], kind: torch.dtype) -> list[torch.Tensor]:
+    """This layer's keys and values."""
+    return [half.to(kind) for half in prefix[module.layer_idx]]
+
+
+def _mask(length: int, virtual: int, window: int | None, device: torch.device) -> torch.Tensor:
+    """[length, virtual + length]: which keys, virtual ones first, the tokens of a document see."""
+    key = torch.arange(virtual + length, device=device)
+    distance = key[virtual:, None] - key[None, :]
+    return distance >= 0 if window is None else (distance >= 0) & (distance < window)
 
 
 def register() -> str:

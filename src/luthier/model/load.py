@@ -10,11 +10,14 @@ from types import MappingProxyType
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedModel
+from transformers import AutoModelForCausalLM, GlmForCausalLM, LlamaConfig, PreTrainedModel
 from transformers.utils import logging
 
 from luthier.errors import ModelError
 from luthier.model.attention import register
+from luthier.model.chatglm import is_chatglm
+from luthier.model.chatglm_weights import as_glm
+from luthier.model.quantise import loading, quantisation, settle
 from luthier.model.shape import default_intermediate
 from luthier.recipe import Recipe
 from luthier.recipe.model import Scratch
@@ -48,12 +51,13 @@ def build_model(
             config, attn_implementation=attention, dtype=_dtype(recipe, torch.float32)
         )
     else:
-        model = open_model(
-            directory, attention, _dtype(recipe, "auto" if recipe.adapter.kind != "none" else torch.float32)
-        )
+        auto = "auto" if recipe.adapter.kind != "none" else torch.float32
+        quantised = loading(quantisation(recipe), recipe.runtime.device)
+        model = open_model(directory, attention, _dtype(recipe, auto), quantised)
     multiple = recipe.model.vocabulary_multiple
     rows = -(-vocabulary // multiple) * multiple
     if model.get_input_embeddings().weight.shape[0] < rows:
+        torch.manual_seed(recipe.seed)
         model.resize_token_embeddings(rows)
     model.config.use_cache = False
     _free(model, recipe)
@@ -67,15 +71,28 @@ def build_model(
     return model
 
 
-def open_model(directory: Path, attention: str, dtype: Any) -> PreTrainedModel:
+def open_model(
+    directory: Path, attention: str, dtype: Any, quantised: Mapping[str, Any] = MappingProxyType({})
+) -> PreTrainedModel:
     """A saved causal language model; weights must fit its config exactly.
+
+    Args:
+        quantised: what ``quantise.loading`` makes of a quantisation.
 
     Raises:
         ModelError: what is wrong with the directory.
     """
+    native = is_chatglm(directory)
+    source = as_glm(directory) if native else {}
     try:
-        model, report = AutoModelForCausalLM.from_pretrained(
-            str(directory), attn_implementation=attention, dtype=dtype, output_loading_info=True, local_files_only=True
+        model, report = (GlmForCausalLM if native else AutoModelForCausalLM).from_pretrained(
+            None if native else str(directory),
+            attn_implementation=attention,
+            dtype=dtype,
+            output_loading_info=True,
+            local_files_only=True,
+            **source,
+            **quantised,
         )
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0]
@@ -91,6 +108,7 @@ def open_model(directory: Path, attention: str, dtype: Any) -> PreTrainedModel:
             place=str(directory),
             remedy="download it again",
         )
+    settle(model)
     return model
 
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
+from typing import Any
 
 import torch
 from peft import PeftModel
 from transformers import PreTrainedModel
 
+from luthier.model.adapter_files import SETTINGS, adapter_settings, rows_of
+from luthier.model.adapters import open_adapter
 from luthier.model.load import DTYPES, open_model
+from luthier.model.quantise import loading, read_quantisation, write_quantisation
+from luthier.model.starts import starts_from_quantisation, write_relative
 from luthier.model.tokenizer import local_directory, write_tokenizer
 
 
@@ -41,7 +45,9 @@ def save_model(
                 model.peft_config["default"].base_model_name_or_path = (
                     str(Path(base).resolve()) if Path(base).is_dir() else base
                 )
-            model.save_pretrained(str(directory), safe_serialization=True)
+            model.save_pretrained(str(directory), safe_serialization=True, save_embedding_layers=False)
+            write_relative(model, directory)
+            write_quantisation(inner, directory, needed=starts_from_quantisation(model))
         else:
             if dtype in DTYPES:
                 model.to(DTYPES[dtype])
@@ -57,10 +63,29 @@ def load_result(directory: Path, attention: str = "sdpa") -> PreTrainedModel | P
     Raises:
         ModelError: the directory, or the base that its adapter names, cannot be opened.
     """
-    if not (directory / "adapter_config.json").exists():
+    if not (directory / SETTINGS).exists():
         return open_model(directory, attention, "auto").eval()
-    config = json.loads((directory / "adapter_config.json").read_text(encoding="utf-8"))
-    base = local_directory(str(config.get("base_model_name_or_path")), config.get("revision"))
-    model = open_model(base, attention, "auto")
+    kept = read_quantisation(directory)
+    return open_on_base(
+        directory, base_of(directory), attention, "auto", loading(kept.config if kept else None, "auto")
+    )
+
+
+def base_of(directory: Path) -> Path:
+    """The directory of the base model that a saved adapter names.
+
+    Raises:
+        ModelError: it is not there.
+    """
+    settings = adapter_settings(directory)
+    return local_directory(str(settings.get("base_model_name_or_path")), settings.get("revision"))
+
+
+def open_on_base(directory: Path, base: Path, attention: str, dtype: Any, quantised: Any = None) -> PeftModel:
+    """A saved adapter on a base model, ready to evaluate."""
+    model = open_model(base, attention, dtype, quantised or {})
+    last = max(rows_of(adapter_settings(directory)), default=-1)
+    if model.get_input_embeddings().weight.shape[0] <= last:
+        model.resize_token_embeddings(last + 1)
     with torch.no_grad():
-        return PeftModel.from_pretrained(model, str(directory)).eval()
+        return open_adapter(model, str(directory)).eval()

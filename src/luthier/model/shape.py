@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from luthier.errors import ModelError
+from luthier.model.chatglm import glm_config, glm_parameters
 from luthier.recipe.model import Scratch
 
 Parameters = dict[str, tuple[tuple[int, ...], int]]
@@ -110,6 +111,9 @@ def shape_of_directory(directory: Path) -> Shape:
             place=str(directory),
             remedy="save the model with transformers' save_pretrained; pickled .bin files are never opened",
         )
+    if config.get("model_type") == "chatglm":
+        config = glm_config(config, str(directory))
+        parameters = glm_parameters(config, parameters, str(directory))
     if config.get("tie_word_embeddings"):
         parameters.pop("lm_head.weight", None)
     return _shape(config, parameters, str(directory))

@@ -11,6 +11,7 @@ from typing import Any
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from luthier.errors import ModelError
+from luthier.model.chatglm_tokenizer import is_chatglm_tokenizer, write_chatglm_tokenizer
 from luthier.recipe.tokenizer import TokenizerTraining
 
 FILES = (
@@ -83,6 +84,9 @@ def convert_tokenizer(directory: Path, into: Path) -> None:
     Raises:
         ModelError: transformers cannot read the tokenizer.
     """
+    if is_chatglm_tokenizer(directory):
+        write_chatglm_tokenizer(directory, into)
+        return
     from transformers import AutoTokenizer
 
     try:

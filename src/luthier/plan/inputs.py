@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from luthier.data.cache import content_key, entry, keep
+from luthier.data.cache import alone, content_key, entry, keep
 from luthier.data.pipeline import texts
 from luthier.data.source import files_of
 from luthier.errors import ModelError
+from luthier.model.chatglm import is_chatglm
+from luthier.model.chatglm_copy import write_glm
+from luthier.model.new_tokens import NAMED, changes_tokens, write_changed
+from luthier.model.shape import _weight_files
 from luthier.model.tokenizer import convert_tokenizer, local_directory, train_tokenizer
 from luthier.recipe import Recipe
 
@@ -26,8 +30,57 @@ def model_directory(recipe: Recipe) -> Path | None:
     return local_directory(recipe.model.path, recipe.model.revision)
 
 
+def adapter_base(recipe: Recipe, told: Told = lambda _: None) -> str | None:
+    """The base model that a saved adapter is to name, so that PEFT finds it.
+
+    It is ``model.path``; a ChatGLM3 checkpoint opens in no other program without code of its own, and so it is written
+    once into the cache as the GLM model that it is: as many bytes again. The entry's name depends on the files' places,
+    sizes and times, so that the same checkpoint gives the same path again after the cache was emptied.
+
+    Raises:
+        ModelError: the checkpoint is missing or not one of ChatGLM3's.
+        DataError: the cache cannot be written.
+    """
+    directory = model_directory(recipe)
+    if directory is None or not is_chatglm(directory):
+        return recipe.model.path
+    files = _weight_files(directory)
+    states = [(path.resolve(), path.stat()) for path in files]
+    seen = [f"{path} {state.st_size} {state.st_mtime_ns}" for path, state in states]
+    place = entry(recipe.data.cache, "models", content_key([directory / "config.json"], seen, {}))
+    with alone(place):
+        if not place.is_dir():
+            size = sum(state.st_size for _, state in states) / 1e9
+            told(f"writing {directory} as a plain GLM model, {size:.1f} GB, for the adapter to name: {place}")
+            keep(place, lambda aside: _write_base(directory, files, aside))
+    return str(place)
+
+
+def _write_base(directory: Path, files: list[Path], into: Path) -> None:
+    write_glm(directory, files, into)
+    if (directory / "tokenizer.model").exists():
+        convert_tokenizer(directory, into)
+
+
 def tokenizer_directory(recipe: Recipe, told: Told = lambda _: None) -> Path:
-    """Where the tokenizer lies; it is trained, or converted, when it has to be and is not in the cache yet.
+    """Where the tokenizer lies; it is trained, converted or changed when it has to be and is not in the cache yet.
+
+    Raises:
+        ModelError: there is no tokenizer to be had.
+    """
+    directory = plain_tokenizer_directory(recipe, told)
+    if not changes_tokens(recipe.tokenizer):
+        return directory
+    spec = recipe.tokenizer.model_dump(mode="json", include={*NAMED, "added", "added_special"})
+    own = [path for path in sorted(directory.iterdir()) if path.is_file() and "token" in path.name]
+    place = entry(recipe.data.cache, "tokenizers", content_key(own, [], spec))
+    if not place.is_dir():
+        keep(place, lambda aside: write_changed(directory, aside, recipe.tokenizer))
+    return place
+
+
+def plain_tokenizer_directory(recipe: Recipe, told: Told = lambda _: None) -> Path:
+    """Where the tokenizer lies without the tokens that the recipe changes or adds.
 
     Raises:
         ModelError: there is no tokenizer to be had.

@@ -7,14 +7,18 @@ attention matrix, which fused attention never holds).
 
 from __future__ import annotations
 
-from math import prod
+from math import ceil, prod
 
 from luthier.model.shape import Shape
 from luthier.plan.parameters import adapted_layers, trainable_parameters
 from luthier.recipe import Recipe
+from luthier.recipe.optimizers import OPTIMIZERS
 
-STATES = {"adamw": 2, "sgd": 0}
-"""Numbers that an optimiser keeps per trained parameter."""
+STATES = {name: ceil(facts.state / 4) for name, facts in OPTIMIZERS.items()}
+"""Numbers that an optimiser keeps per trained parameter, rounded up."""
+
+FIXED = ("bitsandbytes", "torchao")
+"""Packages whose state has its own width, whatever the weights' is."""
 
 PROCESS = 400 << 20
 """Bytes of a process that has loaded Python, torch, transformers and PEFT (measured: 360 MB); host memory only."""
@@ -28,16 +32,34 @@ def weight_bytes(recipe: Recipe, shape: Shape) -> int:
     dtype = recipe.model.dtype
     if recipe.adapter.kind == "none":
         return shape.count * trained_width(recipe)
-    if dtype != "auto":
-        base = shape.count * WIDTH[dtype]
-    else:
-        base = sum(prod(dimensions) * width for dimensions, width in shape.parameters.values())
+    packed = {f"{layer}.weight": size for layer, size in shape.linear().items()} if recipe.quantise.bits < 16 else {}
+    base = sum(
+        _packed_bytes(recipe, *packed[name]) if name in packed else prod(dimensions) * WIDTH.get(dtype, width)
+        for name, (dimensions, width) in shape.parameters.items()
+    )
     return base + 4 * trainable_parameters(recipe, shape)
+
+
+def _packed_bytes(recipe: Recipe, rows: int, columns: int) -> int:
+    """A quantised weight: 8 bits and a scale per row; or 4 bits and a scale per block of 64, which double quantisation
+    holds in 8 bits with a scale of its own per 256 of them (Dettmers et al. 2023, section 3)."""
+    numbers = rows * columns
+    if recipe.quantise.bits == 8:
+        return numbers + 4 * rows
+    blocks = ceil(numbers / 64)
+    return ceil(numbers / 2) + (blocks + 4 * ceil(blocks / 256) if recipe.quantise.double else 4 * blocks)
 
 
 def trained_width(recipe: Recipe) -> int:
     """Bytes of each trained number, and of its gradient and optimiser state."""
     return 4 if recipe.adapter.kind != "none" else WIDTH.get(recipe.model.dtype, 4)
+
+
+def state_bytes(recipe: Recipe, shape: Shape) -> int:
+    """What the optimiser keeps: as much as AdamW, where it is the recipe author's own."""
+    facts = OPTIMIZERS.get(recipe.optimizer.kind, OPTIMIZERS["adamw"])
+    width = 4 if facts.package in FIXED else trained_width(recipe)
+    return round(facts.state * width / 4 * trainable_parameters(recipe, shape))
 
 
 def activation_bytes(recipe: Recipe, shape: Shape, tokens: int, compute: str) -> int:
@@ -62,7 +84,7 @@ def peak_memory(
     return {
         "weights": weight_bytes(recipe, shape),
         "gradients": trained,
-        "optimizer": STATES.get(recipe.optimizer.kind, 2) * trained,
+        "optimizer": state_bytes(recipe, shape),
         "activations": activation_bytes(recipe, shape, tokens, compute),
         **({"process": PROCESS} if device == "cpu" else {}),
         "logits": targets * shape.vocabulary * (WIDTH[compute] + 2 * 4),

@@ -33,7 +33,7 @@ def describe(plan: Plan, recipe: Recipe) -> RenderableType:
         ("compute", f"{plan.operations:.2e} operations"),
         (
             "time",
-            f"about {span(plan.seconds)} "
+            f"about {span(plan.time)} "
             + ("(at the speed measured here)" if plan.speed_is_measured else "(nothing measured here yet)"),
         ),
     )

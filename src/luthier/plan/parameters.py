@@ -6,13 +6,14 @@ import re
 from collections.abc import Collection
 from math import prod
 
+from luthier.model.adapter_files import is_feedforward
 from luthier.model.shape import Shape
 from luthier.recipe import Recipe
 from luthier.recipe.adapter import Adapter
 
 
 def adapted_layers(recipe: Recipe, shape: Shape) -> dict[str, tuple[int, int]]:
-    """The linear layers that get a LoRA adapter: name -> (out, in)."""
+    """The linear layers that get a LoRA or (IA)3 adapter: name -> (out, in)."""
     targets = recipe.adapter.targets
     linear = shape.linear()
     if targets == "all-linear":
@@ -24,9 +25,19 @@ def adapted_layers(recipe: Recipe, shape: Shape) -> dict[str, tuple[int, int]]:
 
 
 def trainable_parameters(recipe: Recipe, shape: Shape) -> int:
-    """Parameters that the optimiser moves. LoRA adds rank x (in + out) to each adapted layer (Hu et al. 2021)."""
-    if recipe.adapter.kind == "lora":
+    """Parameters that the optimiser moves. LoRA adds rank x (in + out) to each adapted layer (Hu et al. 2021), (IA)3
+    one number to each output, or input of an MLP's last layer (Liu et al. 2022), a prefix keys and values of every
+    layer (Liu et al. 2021), a prompt embeddings (Lester et al. 2021)."""
+    adapter = recipe.adapter
+    if adapter.kind == "lora":
         return _lora_parameters(recipe, shape)
+    if adapter.kind == "prefix":
+        return adapter.virtual_tokens * 2 * shape.layers * shape.kv_heads * shape.head_size
+    if adapter.kind == "prompt":
+        return adapter.virtual_tokens * shape.hidden
+    if adapter.kind == "ia3":
+        scaled = adapted_layers(recipe, shape).items()
+        return sum(sizes[is_feedforward(name)] for name, sizes in scaled) + _whole_modules(recipe, shape)
     patterns = [re.compile(pattern) for pattern in recipe.model.trainable]
     if recipe.model.last_layers is not None:
         kept = "|".join(str(layer) for layer in range(shape.layers - recipe.model.last_layers, shape.layers))
@@ -51,6 +62,11 @@ def _lora_parameters(recipe: Recipe, shape: Shape) -> int:
         if _inside(adapter.modules_to_save, name) or _bias_trains(adapter, name, layers)
     )
     return added + beside
+
+
+def _whole_modules(recipe: Recipe, shape: Shape) -> int:
+    modules = recipe.adapter.modules_to_save
+    return sum(prod(dimensions) for name, (dimensions, _) in shape.parameters.items() if _inside(modules, name))
 
 
 def _rank(adapter: Adapter, layer: str) -> int:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from luthier.data.encoder import Encoder
 from luthier.data.order import total_steps
+from luthier.model.chatglm import native_names
 from luthier.model.shape import Shape, shape_of_directory, shape_of_scratch
 from luthier.plan.compute import compute_here, device_here, operations, speed
 from luthier.plan.inputs import model_directory, tokenizer_directory, trained_tokenizer
-from luthier.plan.memory import STATES, peak_memory, trained_width
+from luthier.plan.instead import lacking_tokens, with_template
+from luthier.plan.memory import peak_memory, state_bytes, trained_width
 from luthier.plan.parameters import trainable_parameters
 from luthier.plan.volume import Volume, estimate
 from luthier.recipe import Recipe
@@ -19,7 +21,8 @@ from luthier.recipe import Recipe
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What will happen. Bytes, seconds and operations are estimates; counts are exact when ``exact`` is."""
+    """What will happen. Memory, disk (bytes), time (seconds) and operations are estimates; counts are exact when
+    ``exact`` is."""
 
     exact: bool
     device: str
@@ -38,7 +41,7 @@ class Plan:
     memory: dict[str, int]
     disk: dict[str, int]
     operations: float
-    seconds: float
+    time: float
     speed_is_measured: bool
     warnings: tuple[str, ...]
 
@@ -57,8 +60,11 @@ def plan_recipe(recipe: Recipe) -> Plan:
     path = trained_tokenizer(recipe)
     tokenizer = tokenizer_directory(recipe) if path is None or (path / "tokenizer.json").exists() else None
     encoder = Encoder.open(tokenizer) if tokenizer is not None else None
+    recipe, told = with_template(recipe, encoder) if encoder else (recipe, ())
     shape = shape_of(recipe, directory, encoder.vocabulary if encoder else None)
-    return make_plan(recipe, shape, estimate(recipe, tokenizer, encoder))
+    plan = make_plan(recipe, shape, estimate(recipe, tokenizer, encoder))
+    lacking = lacking_tokens(recipe, encoder) if encoder else ()
+    return replace(plan, warnings=(*map(str, told), *lacking, *plan.warnings))
 
 
 def shape_of(recipe: Recipe, directory: Path | None, vocabulary: int | None = None) -> Shape:
@@ -73,6 +79,7 @@ def shape_of(recipe: Recipe, directory: Path | None, vocabulary: int | None = No
 
 def make_plan(recipe: Recipe, shape: Shape, volume: Volume) -> Plan:
     """The plan for a model of known shape and data of known volume."""
+    recipe = recipe.model_copy(update={"adapter": native_names(recipe.adapter, shape.architecture)})
     device = device_here(recipe.runtime.device)
     compute = compute_here(recipe.precision.compute, device)
     steps = total_steps(recipe, volume.steps_per_epoch)
@@ -102,13 +109,13 @@ def make_plan(recipe: Recipe, shape: Shape, volume: Volume) -> Plan:
         epochs=epochs,
         memory=memory,
         disk={
-            "checkpoint": trained_width(recipe) * trained * (1 + STATES.get(recipe.optimizer.kind, 2)),
+            "checkpoint": trained_width(recipe) * trained + state_bytes(recipe, shape),
             "result": _result_bytes(recipe, shape),
         },
         operations=work,
-        seconds=work / rate,
+        time=work / rate,
         speed_is_measured=measured,
-        warnings=tuple(_warnings(recipe, volume, device, compute, steps)),
+        warnings=tuple(_warnings(recipe, volume, steps)),
     )
 
 
@@ -118,16 +125,18 @@ def _result_bytes(recipe: Recipe, shape: Shape) -> int:
     return shape.count * (2 if recipe.output.dtype in ("bf16", "fp16") else 4)
 
 
-def _warnings(recipe: Recipe, volume: Volume, device: str, compute: str, steps: int) -> list[str]:
+def _warnings(recipe: Recipe, volume: Volume, steps: int) -> list[str]:
     found: list[str] = []
     if not volume.exact:
         found.append("counts are scaled up from the first rows; they are exact once the data are prepared")
-    if recipe.precision.compute == "fp16" and device == "cpu":
-        found.append(f"precision.compute: fp16 is unusable on a CPU; {compute} is used instead")
     if recipe.schedule.warmup_steps is not None and recipe.schedule.warmup_steps >= steps:
         found.append(f"all {steps} steps are warm-up (schedule.warmup_steps: {recipe.schedule.warmup_steps})")
     if recipe.checkpoint.weights_only:
         found.append("checkpoints hold no optimiser state and cannot be resumed (checkpoint.weights_only)")
+    learned = {source.path for source in recipe.data.train}
+    seen = sorted({source.path for source in recipe.data.evaluate} & learned)
+    if seen:
+        found.append(f"{', '.join(seen)}: rows that are trained on are evaluated on, so overfitting will not be seen")
     if not (recipe.data.evaluate or recipe.data.holdout):
         found.append("there are no evaluation rows, so overfitting will not be seen (data.evaluate, data.holdout)")
     return found

@@ -2,27 +2,45 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Iterator
 
-from luthier.errors import Fault, nearest
+from luthier.errors import Fault, ModelError, nearest
+from luthier.model.adapter_files import KINDS, adapter_directory, adapter_settings
+from luthier.plan.compute import device_here
+from luthier.plan.instead import installed, unpaged
 from luthier.recipe import Recipe
+from luthier.recipe.optimizers import NEEDS_TARGETS, OPTIMIZERS, REFUSED, STANDS_IN
 from luthier.registry import known, names
+
+PACKAGES = ("jieba", "rouge_chinese", "nltk")
+"""What ROUGE and BLEU are computed by."""
+
+UNRUN = (*REFUSED, *STANDS_IN)
+"""Names of optimisers that are known, and have their own words."""
 
 Row = tuple[bool, str, str, str]
 """(whether the recipe asks for it, dotted key, reason, remedy)"""
 
 
 def unsupported(recipe: Recipe) -> list[Fault]:
-    """Every setting that this version would not honour."""
-    return [*_names(recipe), *(Fault(reason, key, remedy) for missing, key, reason, remedy in rows(recipe) if missing)]
+    """Every setting of a recipe, as it is after ``substituted``, that this version would not honour."""
+    return [
+        *_names(recipe),
+        *_packages(recipe),
+        *_continued(recipe),
+        *_optimizer(recipe),
+        *(Fault(reason, key, remedy) for missing, key, reason, remedy in rows(recipe) if missing),
+    ]
 
 
 def _names(recipe: Recipe) -> Iterator[Fault]:
+    generates = recipe.evaluate.generate or recipe.evaluate.generate_during
     asked = [
         ("method.kind", "methods", recipe.method.kind),
-        ("optimizer.kind", "optimizers", recipe.optimizer.kind),
+        *(("optimizer.kind", "optimizers", kind) for kind in (recipe.optimizer.kind,) if kind not in UNRUN),
         ("schedule.kind", "schedules", recipe.schedule.kind),
-        *(("evaluate.metrics", "metrics", metric) for metric in recipe.evaluate.metrics),
+        *(("evaluate.metrics", "metrics", metric) for metric in recipe.evaluate.metrics if generates),
         *(
             ("data.format", "formats", s.format)
             for s in (*recipe.data.train, *recipe.data.evaluate, *recipe.data.test)
@@ -39,37 +57,63 @@ def _names(recipe: Recipe) -> Iterator[Fault]:
             )
 
 
+def _packages(recipe: Recipe) -> Iterator[Fault]:
+    """Packages that the recipe needs and that are not installed."""
+    if recipe.quantise.bits < 16 and importlib.util.find_spec("bitsandbytes") is None:
+        yield Fault("needs bitsandbytes, not installed", "quantise.bits", "pip install 'luthier[quantise]'")
+    wanted = [metric for metric in recipe.evaluate.metrics if metric.startswith(("rouge-", "bleu-"))]
+    lacking = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
+    generates = recipe.evaluate.generate or recipe.evaluate.generate_during
+    if generates and wanted and lacking:
+        yield Fault(
+            f"{', '.join(wanted)} need {', '.join(lacking)}, not installed",
+            "evaluate.metrics",
+            'pip install "luthier[metrics]", or set evaluate.metrics=[exact_match]',
+        )
+
+
+def _optimizer(recipe: Recipe) -> Iterator[Fault]:
+    """An optimiser that nothing here runs, or not on this device, or not before something is installed or named."""
+    kind, key = recipe.optimizer.kind, "optimizer.kind"
+    facts = OPTIMIZERS.get(kind)
+    if kind in REFUSED:
+        reason, remedy = REFUSED[kind]
+        yield Fault(reason, key, remedy)
+    elif kind in STANDS_IN:
+        yield Fault(f"{kind} is not there", key, f"use {STANDS_IN[kind][0]}, or set optimizer.fallback: replace")
+    elif facts is not None and not installed(facts.package):
+        yield Fault(f"{kind} needs {facts.install}, which is not installed", key, f"pip install {facts.install}")
+    elif kind.startswith("paged_") and facts is not None and device_here(recipe.runtime.device) == "cpu":
+        remedy = f"use {unpaged(kind)}, or set optimizer.fallback: replace"
+        yield Fault(f"{kind} needs a GPU: a CPU has no second memory to page to", key, remedy)
+    if kind in NEEDS_TARGETS and not recipe.optimizer.args.get("target_modules"):
+        key = "optimizer.args.target_modules"
+        yield Fault(f"{kind} needs the names of the layers whose gradients it projects", key, "write all-linear")
+
+
+def _continued(recipe: Recipe) -> Iterator[Fault]:
+    """An adapter to go on from that is not there, or of another kind."""
+    adapter = recipe.adapter
+    if adapter.kind == "none" or adapter.continue_from is None:
+        return
+    key = "adapter.continue_from"
+    try:
+        kind = adapter_settings(adapter_directory(adapter.continue_from)).get("peft_type")
+    except ModelError as error:
+        yield from (Fault(f"{one.place}: {one.reason}", key, one.remedy) for one in error.faults)
+        return
+    if KINDS.get(str(kind)) != adapter.kind:
+        ours = KINDS.get(str(kind))
+        remedy = f"set adapter.kind: {ours}" if ours else "merge it first"
+        yield Fault(f"{adapter.continue_from} holds a {kind} adapter, not {adapter.kind}", key, remedy)
+
+
 def rows(recipe: Recipe) -> tuple[Row, ...]:
     """Every value that is not there yet, whether the recipe asks for it or not."""
-    batch, data, method, adapter = recipe.batch, recipe.data, recipe.method, recipe.adapter
+    batch, data, method = recipe.batch, recipe.data, recipe.method
     later = "leave it at its default"
     return (
-        (
-            adapter.kind not in ("none", "lora"),
-            "adapter.kind",
-            f"{adapter.kind} adapters are not there yet",
-            "use lora",
-        ),
-        (adapter.init == "loftq", "adapter.init", "LoftQ needs quantised weights, which are not there yet", later),
-        (
-            adapter.continue_from is not None,
-            "adapter.continue_from",
-            "going on from an adapter is not there yet",
-            "merge it first",
-        ),
-        (recipe.quantise.bits < 16, "quantise.bits", "quantised weights are not there yet", "use quantise.bits: 16"),
-        (
-            recipe.pack.kind in ("first_fit", "concatenate"),
-            "pack.kind",
-            f"{recipe.pack.kind} is not there yet",
-            "use best_fit",
-        ),
-        (
-            recipe.model.attention not in ("auto", "sdpa"),
-            "model.attention",
-            f"{recipe.model.attention} is not there yet",
-            "use auto",
-        ),
+        *_adapter_rows(recipe),
         (
             recipe.parallel.engine not in ("auto", "single"),
             "parallel.engine",
@@ -92,54 +136,68 @@ def rows(recipe: Recipe) -> tuple[Row, ...]:
         (
             batch.world not in (None, 1),
             "batch.world",
-            "several processes are not there yet",
-            "multiply batch.accumulation instead",
+            "several processes that share out a model are not there yet",
+            "set parallel.engine to ddp, whose work one process can do",
         ),
-        (data.group_by_length, "data.group_by_length", "it is not there yet", later),
         (
-            any(s.weight != 1 for s in (*data.train, *data.evaluate)),
-            "data.train.weight",
-            "mixing by weight is not there yet",
+            any(s.weight != 1 for s in (*data.evaluate, *data.test)),
+            "data.evaluate.weight",
+            "only rows to train on have weights",
             later,
         ),
         (method.neftune_alpha is not None, "method.neftune_alpha", "NEFTune is not there yet", later),
         (method.label_smoothing > 0, "method.label_smoothing", "it is not there yet", later),
         (method.z_loss > 0, "method.z_loss", "it is not there yet", later),
-        (recipe.optimizer.lora_plus is not None, "optimizer.lora_plus", "LoRA+ is not there yet", later),
-        (recipe.optimizer.embedding_lr is not None, "optimizer.embedding_lr", "it is not there yet", later),
-        (recipe.runtime.compile, "runtime.compile", "torch.compile is not there yet", later),
-        (recipe.runtime.checkpoint_every > 1, "runtime.checkpoint_every", "it is not there yet", later),
-        (recipe.runtime.kernels.liger == "on", "runtime.kernels.liger", "Liger's kernels are not there yet", later),
-        *(
-            (switch == "on", f"runtime.kernels.{name}", "this kernel is not there yet", later)
-            for name, switch in recipe.runtime.kernels
-            if name != "liger"
-        ),
         (recipe.runtime.debug, "runtime.debug", "looking for the layer is not there yet", later),
         (recipe.evaluate.keep_best, "evaluate.keep_best", "it is not there yet", later),
         (recipe.evaluate.best_metric != "loss", "evaluate.best_metric", "only loss is there yet", later),
         (recipe.evaluate.higher_is_better, "evaluate.higher_is_better", "only loss is there yet, and it falls", later),
         (recipe.precision.full_evaluation, "precision.full_evaluation", "it is not there yet", later),
-        (
-            bool(recipe.track.to),
-            "track.to",
-            "trackers are not there yet",
-            "leave it empty; the run's own report has the curves",
-        ),
-        (recipe.output.merge, "output.merge", "merging is not there yet", "merge with PEFT's merge_and_unload"),
+        (recipe.output.merge, "output.merge", "merging is not there yet", "luthier merge RUN --out DIR afterwards"),
         (
             recipe.output.hub.push,
             "output.hub.push",
             "uploading is not there yet",
             "upload the folder with the hub's own command",
         ),
+    )
+
+
+def _adapter_rows(recipe: Recipe) -> tuple[Row, ...]:
+    """What kinds and starts of adapters cannot do."""
+    adapter, bits = recipe.adapter, recipe.quantise.bits
+    added = bool(recipe.tokenizer.added or recipe.tokenizer.added_special)
+    lora, virtual = adapter.kind == "lora", adapter.kind in ("prefix", "prompt")
+    odd = any(rank % 2 for rank in (adapter.rank, *adapter.rank_pattern.values()))
+    return (
         (
-            bool(
-                recipe.tokenizer.added or recipe.tokenizer.added_special or recipe.tokenizer.bos or recipe.tokenizer.eos
-            )
-            or bool(recipe.tokenizer.pad or recipe.tokenizer.unk),
-            "tokenizer",
-            "changing a tokenizer's tokens is not there yet",
-            "save a tokenizer with them and set tokenizer.path",
+            virtual and bool(adapter.modules_to_save),
+            "adapter.modules_to_save",
+            f"only lora and ia3 train modules beside them, {adapter.kind} does not",
+            "use lora, or remove it",
+        ),
+        (
+            added and adapter.kind in ("ia3", "prefix", "prompt"),
+            "tokenizer.added",
+            f"only lora trains new tokens' rows beside it, {adapter.kind} does not",
+            "use lora",
+        ),
+        (
+            lora and adapter.init == "loftq" and (bits == 16 or adapter.dora),
+            "adapter.init",
+            "LoftQ needs quantised weights, whose loss it starts from, and no DoRA",
+            "set quantise.bits: 4 and adapter.dora: false",
+        ),
+        (
+            lora and adapter.init in ("pissa", "olora") and bits < 16,
+            "adapter.init",
+            f"{adapter.init} needs full weights to take its start from",
+            "use loftq, or quantise.bits: 16",
+        ),
+        (
+            lora and adapter.init == "orthogonal" and odd,
+            "adapter.init",
+            "an orthogonal start needs even ranks",
+            "make adapter.rank and adapter.rank_pattern even",
         ),
     )

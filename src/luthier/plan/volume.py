@@ -30,7 +30,10 @@ BYTES_PER_TOKEN = 3.5
 
 @dataclass(frozen=True, slots=True)
 class Volume:
-    """The training documents of one epoch. ``exact`` is False for what a sample was scaled up to."""
+    """The training documents of one epoch. ``exact`` is False for what a sample was scaled up to.
+
+    Where weights make epochs differ, tokens and targets are the first one's; the other counts are those of each.
+    """
 
     exact: bool
     documents: int
@@ -46,9 +49,8 @@ class Volume:
 def volume_of_store(recipe: Recipe, store: TokenStore, evaluation: int | None) -> Volume:
     """The exact volume of prepared data; ``evaluation`` documents come from elsewhere, None means by holdout."""
     train, held = split_holdout(len(store), recipe.data.holdout, recipe.seed)
-    return _volume(
-        recipe, store.lengths[train], store.targets[train], True, 1.0, len(held) if evaluation is None else evaluation
-    )
+    found = len(held) if evaluation is None else evaluation
+    return _volume(recipe, store.lengths[train], store.targets[train], True, 1.0, found, store.sources[train])
 
 
 def estimate(recipe: Recipe, tokenizer: Path | None, encoder: Encoder | None) -> Volume:
@@ -61,10 +63,11 @@ def estimate(recipe: Recipe, tokenizer: Path | None, encoder: Encoder | None) ->
         DataError: rows that cannot be read, or none that is left.
     """
     sources, held = recipe.data.train, recipe.data.holdout
+    repeated = _repeated(sources)
     if tokenizer is None or encoder is None:
         size = sum(path.stat().st_size for source in sources for path in files_of(source))
         length = recipe.data.max_length
-        count = max(1, round(size / BYTES_PER_TOKEN / length))
+        count = max(1, round(repeated * size / BYTES_PER_TOKEN / length))
         return _volume(recipe, np.full(count, length), np.full(count, length - 1), False, 1.0, 0)
     evaluation = _documents(recipe, recipe.data.evaluate, tokenizer, encoder) if recipe.data.evaluate else None
     place = cache_entry(recipe, sources, tokenizer, encoder)
@@ -77,14 +80,22 @@ def estimate(recipe: Recipe, tokenizer: Path | None, encoder: Encoder | None) ->
             place=", ".join(source.path for source in sources),
             remedy="raise data.max_length, or name the roles to learn in data.train_on",
         )
-    if share == 1:
+    if share == 1 and repeated == 1:
         train, away = split_holdout(len(lengths), held, recipe.seed)
         found = len(away) if evaluation is None else evaluation
         return _volume(recipe, lengths[train], targets[train], True, 1.0, found)
     total = len(lengths) / share
     found = round(total * held if held < 1 else held) if evaluation is None else evaluation
     share /= 1 - (held if held < 1 else min(0.99, held / total))
-    return _volume(recipe, lengths, targets, False, share, found)
+    return _volume(recipe, lengths, targets, False, share / repeated, found)
+
+
+def _repeated(sources: Sequence[Source]) -> float:
+    """How many times the rows come in an epoch, on the average of their bytes; 1 where no source is weighted."""
+    if all(source.weight == 1 for source in sources):
+        return 1.0
+    sizes = [sum(path.stat().st_size for path in files_of(source)) or 1 for source in sources]
+    return sum(size * source.weight for size, source in zip(sizes, sources, strict=True)) / sum(sizes)
 
 
 def _documents(recipe: Recipe, sources: Sequence[Source], tokenizer: Path, encoder: Encoder) -> int:
@@ -141,18 +152,29 @@ def _bytes_up_to(path: Path, mark: str) -> float:
     return path.stat().st_size * int(mark[1:]) / sum(1 for _ in rows_of(Source(path=str(path))))
 
 
-def _volume(recipe: Recipe, lengths: Ints, targets: Ints, exact: bool, share: float, evaluation: int) -> Volume:
-    feed = feed_of(recipe, lengths)
-    packs = len(feed.packs(0)) / share
+def _volume(
+    recipe: Recipe,
+    lengths: Ints,
+    targets: Ints,
+    exact: bool,
+    share: float,
+    evaluation: int,
+    sources: Ints | None = None,
+) -> Volume:
+    feed = feed_of(recipe, lengths, sources)
+    packs, drawn = feed.packs(0), np.concatenate(feed.documents(0))
     per_step = recipe.batch.micro * recipe.batch.accumulation
+    pieces = packs.lengths(lengths)
+    # The first token of a piece cut off within a document has nothing before it, so that it gives no loss.
+    cut = max(0, len(pieces) - len(drawn))
     return Volume(
         exact=exact,
-        documents=round(len(lengths) / share),
-        tokens=round(int(lengths.sum()) / share),
-        targets=round(int(targets.sum()) / share),
-        squared=float((lengths.astype(np.float64) ** 2).sum()) / share,
-        packs=round(packs),
-        steps_per_epoch=feed.steps_per_epoch() if share == 1 else max(1, -(-round(packs) // per_step)),
+        documents=round(len(drawn) / share),
+        tokens=round(int(pieces.sum()) / share),
+        targets=round((int(targets[drawn].sum()) - cut) / share),
+        squared=float((pieces.astype(np.float64) ** 2).sum()) / share,
+        packs=round(len(packs) / share),
+        steps_per_epoch=feed.steps_per_epoch() if share == 1 else max(1, -(-round(len(packs) / share) // per_step)),
         evaluation_documents=min(evaluation, recipe.evaluate.rows or evaluation),
-        longest=int(lengths.max()),
+        longest=int(pieces.max()),
     )

@@ -15,10 +15,22 @@ class Adapter(Section):
     kind: Literal["none", "lora", "ia3", "prefix", "prompt"] = setting(
         "none",
         en="none trains the model's own weights; lora trains low-rank updates (Hu et al. 2021); "
-        "prefix is P-Tuning v2 (Liu et al. 2021).",
-        zh="none 训练模型自身权重;lora 训练低秩增量(Hu 等,2021);prefix 即 P-Tuning v2(Liu 等,2021)。",
+        "ia3 scales features (Liu et al. 2022); prefix is P-Tuning v2 (Liu et al. 2021), prompt trains embeddings before the text (Lester et al. 2021).",
+        zh="none 训练模型自身权重;lora 训练低秩增量(Hu 等,2021);ia3 训练特征缩放(Liu 等,2022);prefix 即 P-Tuning v2(Liu 等,2021);prompt 训练置于文本之前的嵌入(Lester 等,2021)。",
         up=("An adapter when memory is short or many variants are kept.", "显存不足或要保存多个变体时用适配器。"),
         down=("none for large shifts, such as a new language.", "变化很大(如学新语言)时用 none。"),
+        cost=(
+            "A frozen weight needs neither gradient nor optimiser state: LoRA trains about 1 % of the parameters, and the rest cost only their own bytes.",
+            "冻结权重没有梯度与优化器状态:LoRA 只训练约 1% 的参数,其余仅占自身字节。",
+        ),
+        history=(
+            "Firefly without train_mode means qlora; in Axolotl adapter: qlora is lora on a base in 4 bits; ChatGLM3's PREFIX_TUNING is P-Tuning v2.",
+            "Firefly 不写 train_mode 即为 qlora;Axolotl 的 adapter: qlora 即 4 比特基座上的 lora;ChatGLM3 的 PREFIX_TUNING 即 P-Tuning v2。",
+        ),
+        misread=(
+            "Full fine-tuning and SFT are answers to two questions: which weights train, and what they learn. LoRA runs are SFT too.",
+            "“全参微调”与“SFT”回答的是两个问题:训练哪些权重、学习什么。LoRA 训练同样可以是 SFT。",
+        ),
     )
     rank: int = setting(
         16,
@@ -31,6 +43,18 @@ class Adapter(Section):
             "训练损失居高不下、任务与预训练差异大时调大。",
         ),
         down=("It overfits, or optimiser memory is short.", "过拟合或优化器显存不足时调小。"),
+        cost=(
+            "rank x (inputs + outputs) parameters per layer, 16 bytes each with AdamW; the time hardly changes.",
+            "每层 rank x (输入 + 输出) 个参数,AdamW 下每个 16 字节;耗时几乎不变。",
+        ),
+        history=(
+            "PEFT's own default is 8, which Axolotl falls back to; Firefly and PEFT's examples/sft take 64.",
+            "PEFT 默认 8,Axolotl 不写时也是如此;Firefly 与 PEFT 的 examples/sft 默认 64。",
+        ),
+        misread=(
+            "A higher rank does not guard against overfitting, it invites it. A lower rank does not compress the model: its own weights stay as they are.",
+            "更高的秩不能避免过拟合,反而更容易过拟合;更低的秩也不会压缩模型,原有权重保持不变。",
+        ),
     )
     alpha: float = setting(
         32.0,
@@ -39,6 +63,14 @@ class Adapter(Section):
         zh="LoRA 缩放:更新量乘以 alpha / rank。",
         up=("The adapter learns too slowly.", "适配器学得太慢时调大。"),
         down=("Training is unstable.", "训练不稳定时调小。"),
+        history=(
+            "Common pairs: alpha = 2 x rank (today's habit), 16 with rank 64 (Firefly, PEFT's examples/sft), 8 with rank 8 (PEFT).",
+            "常见搭配:alpha = 2 x rank(如今的习惯)、rank 64 配 16(Firefly、PEFT 的 examples/sft)、rank 8 配 8(PEFT)。",
+        ),
+        misread=(
+            "Alpha alone is no strength: 16 is a scale of 2 at rank 8, and of 0.25 at rank 64. Compare alpha / rank.",
+            "alpha 本身不代表强度:rank 8 时 16 相当于缩放 2,rank 64 时只有 0.25;应比较 alpha / rank。",
+        ),
     )
     dropout: float = setting(
         0.0,
@@ -49,6 +81,14 @@ class Adapter(Section):
         zh="训练时适配器输入被随机置零的比例。",
         up=("Little data, many epochs.", "数据少、轮数多时调大。"),
         down=("One epoch over much data; 0 is also faster.", "大数据单轮训练时取 0,也更快。"),
+        cost=(
+            "Above 0 it costs time and one more copy of each adapted layer's input.",
+            "大于 0 时增加耗时,并多存一份各适配层的输入。",
+        ),
+        misread=(
+            "It drops inputs of the adapter, not connections of the network: the frozen path is whole at all times.",
+            "丢弃的是适配器的输入,而不是网络的连接:冻结通路始终完整。",
+        ),
     )
     targets: tuple[str, ...] | str = setting(
         "all-linear",
@@ -56,6 +96,18 @@ class Adapter(Section):
         zh="加适配器的层:all-linear(除输出层外的所有线性层)、名称列表或一个正则表达式。",
         up=("More layers when quality lacks.", "质量不足时增加层。"),
         down=("Attention only, to save memory.", "省显存时只选注意力层。"),
+        cost=(
+            "Each layer more adds rank x (inputs + outputs) parameters and keeps its input for the backward pass.",
+            "每多一层增加 rank x (输入 + 输出) 个参数,并为反向传播保留该层输入。",
+        ),
+        history=(
+            "LoRA's paper adapted attention's query and value only; QLoRA (2023) found that all linear layers are needed to match full fine-tuning. PEFT's default differs from model to model; for ChatGLM it is query_key_value.",
+            "LoRA 论文只适配注意力的 Q 与 V;QLoRA(2023)发现要适配全部线性层才能达到全参效果。PEFT 的默认值因模型而异,ChatGLM 为 query_key_value。",
+        ),
+        misread=(
+            "query_key_value is PEFT's default for ChatGLM3 and no law: dense, dense_h_to_4h and dense_4h_to_h can be adapted as well.",
+            "query_key_value 只是 PEFT 对 ChatGLM3 的默认值,并非不可修改:dense、dense_h_to_4h、dense_4h_to_h 同样可以适配。",
+        ),
     )
     modules_to_save: tuple[str, ...] = setting(
         (),
@@ -63,6 +115,10 @@ class Adapter(Section):
         zh="与适配器一起全量训练并保存的模块。",
         up=("New tokens were added: embed_tokens and lm_head.", "新增词元时填 embed_tokens、lm_head。"),
         down=("Each costs as much as full fine-tuning of it.", "每个都按全参训练计开销。"),
+        cost=(
+            "16 bytes per parameter with AdamW: an embedding of 32,000 x 4,096 takes 2 GB.",
+            "AdamW 下每参数 16 字节:32,000 x 4,096 的嵌入约 2 GB。",
+        ),
     )
     rank_pattern: dict[str, Annotated[int, Field(gt=0)]] = setting(
         dict,
@@ -84,6 +140,10 @@ class Adapter(Section):
         zh="分别学习幅度与方向(DoRA,Liu 等,2024)。",
         up=("Low ranks that fall short of full fine-tuning.", "低秩效果不及全参时开启。"),
         down=("It is slower and holds more activations.", "更慢且占更多激活显存。"),
+        cost=(
+            "One more number per output; every step is slower by a fifth to a half.",
+            "每个输出多一个参数;每步慢两成到五成。",
+        ),
     )
     rslora: bool = setting(
         False,
@@ -98,6 +158,10 @@ class Adapter(Section):
         zh="适配器的初始化方式;pissa、olora、loftq 也会改动冻结权重。",
         up=("pissa to learn faster, loftq under 4 bits.", "想更快收敛用 pissa,4 比特量化用 loftq。"),
         down=("default is exact at the start.", "default 起始时与原模型完全一致。"),
+        cost=(
+            "pissa, olora and loftq take a decomposition of every adapted matrix at the start: minutes for large models.",
+            "pissa、olora、loftq 在开始时要分解每个适配矩阵,大模型需数分钟。",
+        ),
     )
     bias: Literal["none", "all", "lora_only"] = setting(
         "none",
@@ -105,6 +169,10 @@ class Adapter(Section):
         zh="哪些偏置一并训练。",
         up=("all for the last bit of quality.", "追求极致质量时用 all。"),
         down=("none can be merged and unmerged exactly.", "none 可精确合并与还原。"),
+        misread=(
+            "LoRA is not applied to biases: a bias that trains is trained itself.",
+            "LoRA 并不作用于偏置:参训的偏置是直接训练其自身。",
+        ),
     )
     fan_in_fan_out: bool = setting(
         False,
@@ -121,6 +189,18 @@ class Adapter(Section):
         zh="可训练前缀或提示的长度。",
         up=("Harder tasks: 100 and more.", "任务较难时可到 100 以上。"),
         down=("It takes its length from the context.", "它会占用上下文长度。"),
+        cost=(
+            "As a prefix: 2 x layers x key/value width parameters each, and their share of every attention.",
+            "作为前缀:每个占 2 x 层数 x 键值宽度 个参数,并参与每次注意力计算。",
+        ),
+        history=(
+            "ChatGLM3's demo trains them inside the model (P-Tuning v2, config.pre_seq_len) rather than through PEFT; its text says 100 and its file 128.",
+            "ChatGLM3 示例在模型内部训练前缀(P-Tuning v2,config.pre_seq_len),并非经由 PEFT;其说明写 100,文件写 128。",
+        ),
+        misread=(
+            "A prefix is no text of virtual words before each layer: it is trained keys and values that each layer's attention also sees.",
+            "前缀并不是放在每层之前的“虚拟文字”,而是每层注意力额外看到的可训练键与值。",
+        ),
     )
     continue_from: str | None = setting(
         None,

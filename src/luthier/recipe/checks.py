@@ -138,13 +138,17 @@ def _switched_off(recipe: Recipe) -> tuple[InertRule, ...]:
         (recipe.adapter.kind == "lora", "lora has no virtual tokens", ("adapter.virtual_tokens",)),
         (recipe.adapter.kind != "none", "the adapter trains alone", ("model.trainable", "model.last_layers")),
         (recipe.pack.kind == "none", "pack.kind is none", ("pack.length",)),
+        (recipe.pack.kind != "none", "packs are full whatever the lengths", ("data.group_by_length",)),
+        (recipe.data.curriculum != "none", "data.curriculum says the order", ("data.group_by_length",)),
         (recipe.batch.steps is not None, "batch.steps wins", ("batch.epochs",)),
         (recipe.schedule.warmup_steps is not None, "schedule.warmup_steps wins", ("schedule.warmup_share",)),
         (
-            not recipe.evaluate.generate,
-            "evaluate.generate is off",
-            ("evaluate.generation", "evaluate.metrics", "evaluate.table_rows", "data.test"),
+            not (recipe.evaluate.generate or recipe.evaluate.generate_during),
+            "nothing is generated",
+            ("evaluate.generation", "evaluate.metrics", "evaluate.table_rows"),
         ),
+        (not recipe.evaluate.generate, "evaluate.generate is off", ("data.test",)),
+        (not recipe.data.evaluate, "no rows are named in data.evaluate", ("evaluate.generate_during",)),
         (not evaluated, "there are no evaluation rows", tuple(f"evaluate.{n}" for n in ("every", "delay", "rows"))),
         (not evaluated, "there are no evaluation rows", ("batch.evaluate",)),
         (not evaluated and not recipe.evaluate.generate, "nothing is evaluated", ("evaluate.at_start",)),
@@ -173,10 +177,24 @@ def _switched_off(recipe: Recipe) -> tuple[InertRule, ...]:
 
 def _not_used(recipe: Recipe) -> tuple[InertRule, ...]:
     """Settings that nothing in this version asks for, whatever the others say."""
-    curves = {"cosine": ("power",), "linear": ("power", "cycles"), "constant": ("power", "cycles")}
-    unused = tuple(f"schedule.{name}" for name in curves.get(recipe.schedule.kind, ()))
+    of_curves = {"power", "cycles", "stable", "decay", "args", "minimum"}
+    used = {
+        "cosine": {"cycles", "minimum"},
+        "cosine_with_restarts": {"cycles", "minimum"},
+        "cosine_warmup_with_min_lr": {"cycles", "minimum", "args"},
+        "linear": {"minimum"},
+        "polynomial": {"power", "minimum"},
+        "inverse_sqrt": {"minimum", "args"},
+        "rex": {"minimum", "args"},
+        "warmup_stable_decay": {"cycles", "stable", "decay", "minimum", "args"},
+        "constant": set(),
+    }
+    schedule = recipe.schedule
+    unused = tuple(f"schedule.{name}" for name in sorted(of_curves - used.get(schedule.kind, of_curves)))
+    cold = schedule.warmup_steps == 0 or (schedule.warmup_steps is None and not schedule.warmup_share)
     return (
         (True, f"a {recipe.schedule.kind} curve has none", unused),
+        (cold, "there is no warm-up", ("schedule.warmup", "schedule.warmup_from")),
         (True, "notes on the machine are kept and not used", ("runtime.environment",)),
         (True, "batches are put together in the loop itself", ("runtime.loader_workers", "runtime.pin_memory")),
         (True, "the tokenizer uses all cores in one process", ("data.workers",)),

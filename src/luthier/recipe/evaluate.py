@@ -16,6 +16,7 @@ class Generation(Section):
         zh="回答的最大词元数。",
         up=("Answers are cut off.", "回答被截断时调大。"),
         down=("Answers are short; it bounds the time.", "回答很短时调小以省时间。"),
+        cost=("Time grows in proportion.", "耗时成正比增长。"),
     )
     temperature: float = setting(
         0.0,
@@ -60,6 +61,7 @@ class Generation(Section):
         zh="束搜索的束数。",
         up=("Translation-like tasks.", "翻译类任务可调大。"),
         down=("1 is greedy.", "1 即贪心。"),
+        cost=("Time and cache grow in proportion.", "耗时与缓存成正比增长。"),
     )
 
 
@@ -73,6 +75,11 @@ class Evaluate(Section):
         zh="评估时机:步数、小于 1 的总进度比例、epoch 或 never。",
         up=("It costs too much time.", "评估太耗时则调大间隔。"),
         down=("Early stopping should react sooner.", "希望更早停止时调小间隔。"),
+        cost=("Each time one forward pass over the evaluation rows.", "每次对验证数据做一遍前向。"),
+        history=(
+            "evaluation_strategy became eval_strategy in transformers 4.41, and the old name is an error in 5. eval_steps unset means logging_steps. Axolotl's evals_per_epoch counts per epoch.",
+            "transformers 4.41 起 evaluation_strategy 改名 eval_strategy,5 中旧名报错;eval_steps 不写即取 logging_steps。Axolotl 的 evals_per_epoch 按每轮次数计。",
+        ),
     )
     at_start: bool = setting(
         False,
@@ -98,6 +105,7 @@ class Evaluate(Section):
         zh="最多使用的验证行数。",
         up=("Figures are noisy.", "数值波动大时调大。"),
         down=("It takes too long.", "太慢时调小。"),
+        history=("ChatGLM3's demo takes the first 50 turns.", "ChatGLM3 示例只取前 50 个回合。"),
     )
     generate: bool = setting(
         False,
@@ -105,6 +113,28 @@ class Evaluate(Section):
         zh="用生成方式回答 data.test:训练前(需 at_start)与结束时。",
         up=("The answers matter, not the loss.", "看重实际回答时开启。"),
         down=("Generation is slow.", "生成较慢,可关闭。"),
+        cost=(
+            "One forward pass per generated token: often longer than training on a small set.",
+            "每生成一个词元做一次前向;数据少时常比训练还久。",
+        ),
+        history=(
+            "predict_with_generate; ChatGLM3's demo cannot evaluate without it.",
+            "即 predict_with_generate;ChatGLM3 示例缺了它无法评估。",
+        ),
+    )
+    generate_during: bool = setting(
+        False,
+        en="Answer the evaluation rows by generation too, at each evaluation: one question for each answer in a row.",
+        zh="每次评估时也用生成方式回答验证数据:样本中的每个回答各成一问。",
+        up=(
+            "To watch the answers grow better, as predict_with_generate did.",
+            "想像 predict_with_generate 那样观察回答变化时开启。",
+        ),
+        down=("Loss says it at a hundredth of the cost.", "损失的开销只有其百分之一,平时关闭。"),
+        cost=(
+            "Each new token is a forward pass of its own: often longer than the steps between two evaluations.",
+            "每个新词元都要单独前向一次,往往比两次评估之间的训练还久。",
+        ),
     )
     generation: Generation = setting(
         Generation,
@@ -142,6 +172,7 @@ class Evaluate(Section):
         zh="连续多少次评估无改善则早停。",
         up=("Figures are noisy.", "数值波动大时调大。"),
         down=("To stop sooner; unset never stops.", "想更早停止时调小;不设则不停。"),
+        misread=("It counts evaluations, not epochs or steps.", "它数的是评估次数,不是轮数或步数。"),
     )
     threshold: float = setting(
         0.0,
@@ -157,6 +188,7 @@ class Evaluate(Section):
         zh="结束时采用最佳而非最后的权重。",
         up=("The end may be overfitted.", "末期可能过拟合时开启。"),
         down=("The schedule ends at its best.", "调度末期最佳时关闭。"),
+        history=("load_best_model_at_end.", "即 load_best_model_at_end。"),
     )
     table_rows: int = setting(
         8,

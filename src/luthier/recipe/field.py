@@ -22,21 +22,37 @@ class Section(BaseModel):
 @dataclass(frozen=True, slots=True)
 class Words:
     """What a setting means to a person. ``up`` and ``down`` say when to raise or lower it (numbers), to turn it on
-    or off (switches), or to set or leave it (everything else); each is (English, Chinese)."""
+    or off (switches), or to set or leave it (everything else). ``cost`` is in memory and time, ``history`` what earlier
+    systems and versions did, ``misread`` what it is often taken for and is not. Each is (English, Chinese)."""
 
     en: str
     zh: str
     unit: str = ""
     up: Pair = ("", "")
     down: Pair = ("", "")
+    cost: Pair = ("", "")
+    history: Pair = ("", "")
+    misread: Pair = ("", "")
 
 
-def setting(default: Any = ..., *, en: str, zh: str, up: Pair, down: Pair, unit: str = "", **rules: Any) -> Any:
+def setting(
+    default: Any = ...,
+    *,
+    en: str,
+    zh: str,
+    up: Pair,
+    down: Pair,
+    unit: str = "",
+    cost: Pair = ("", ""),
+    history: Pair = ("", ""),
+    misread: Pair = ("", ""),
+    **rules: Any,
+) -> Any:
     """A pydantic field that carries its words; ``rules`` are pydantic's own constraints (``gt``, ``le``, …).
 
     A class as ``default`` makes a fresh section with that class's own defaults.
     """
-    words = Words(en=en, zh=zh, unit=unit, up=up, down=down)
+    words = Words(en=en, zh=zh, unit=unit, up=up, down=down, cost=cost, history=history, misread=misread)
     extra = {"words": cast(Any, words)}
     if isinstance(default, type):
         return Field(default_factory=default, description=en, json_schema_extra=extra, **rules)

@@ -16,6 +16,14 @@ class Method(Section):
         zh="训练目标:pretrain(全部词元)、sft(回答部分)、dpo、ipo、kto、orpo、simpo、cpo、reward,或 module:attribute。",
         up=("Preference methods when there are pairs.", "有偏好对时用偏好方法。"),
         down=("sft first: it is the base of all of them.", "先做 sft,它是其余方法的基础。"),
+        cost=(
+            "Preference methods read two answers per row and, without an adapter, hold a second model.",
+            "偏好方法每行要计算两个回答;没有适配器时还需第二个模型。",
+        ),
+        misread=(
+            "SFT is supervised fine-tuning: the answers of examples are learned by cross-entropy. It is not “soft parameter sharing”, and no penalty holds the weights near their start. TRL's SFTTrainer is no sequence-to-sequence trainer, nor more accurate than Trainer: it is the same loop with templates, packing and adapters around it.",
+            "SFT 是有监督微调(supervised fine-tuning):用交叉熵学习示例中的回答。它不是“软参数共享”,也没有把权重拉在初值附近的惩罚项。TRL 的 SFTTrainer 不是序列到序列训练器,也不比 Trainer 更准确:训练循环相同,只是外加模板、打包与适配器。",
+        ),
     )
     beta: float = setting(
         0.1,
@@ -24,6 +32,10 @@ class Method(Section):
         zh="偏好训练对参考模型的约束强度。",
         up=("The model drifts.", "模型偏移过大时调大。"),
         down=("It hardly learns.", "学不动时调小。"),
+        history=(
+            "Firefly calls it beta (0.1), Axolotl rl_beta and once dpo_beta.",
+            "Firefly 称 beta(0.1),Axolotl 称 rl_beta,旧名 dpo_beta。",
+        ),
     )
     max_prompt_length: int | None = setting(
         None,
@@ -51,6 +63,14 @@ class Method(Section):
         zh="输入嵌入噪声(NEFTune,Jain 等,2023)。",
         up=("Small chat sets that are overfitted: 5 to 15.", "小对话集过拟合时取 5 到 15。"),
         down=("Unset for facts.", "学习事实类知识时不设。"),
+        history=(
+            "In transformers since 4.35 as neftune_noise_alpha; Axolotl's first name was noisy_embedding_alpha.",
+            "transformers 自 4.35 起为 neftune_noise_alpha;Axolotl 最早称 noisy_embedding_alpha。",
+        ),
+        misread=(
+            "NEFTune is noise on embeddings (Noisy Embedding Fine-Tuning) and has nothing to do with Neptune, the tracker.",
+            "NEFTune 即嵌入加噪微调(Noisy Embedding Fine-Tuning),与跟踪工具 Neptune 无关。",
+        ),
     )
     z_loss: float = setting(
         0.0,
@@ -66,4 +86,8 @@ class Method(Section):
         zh="偏好训练参考模型的来源。",
         up=("precomputed to free memory.", "省显存用 precomputed。"),
         down=("auto uses the frozen weights under an adapter.", "auto 在有适配器时用冻结权重。"),
+        cost=(
+            "model holds the weights twice; adapter_off costs one more forward pass; precomputed costs that once, beforehand.",
+            "model 需两份权重;adapter_off 多一次前向;precomputed 只在训练前算一次。",
+        ),
     )

@@ -18,6 +18,7 @@ class Scratch(Section):
         zh="残差流(隐藏层)的宽度。",
         up=("The model has more data than it can hold.", "数据量超过模型容量时调大。"),
         down=("Memory or time is short; cost grows with its square.", "显存或时间不足时调小,开销随其平方增长。"),
+        cost=("Memory and time grow with its square.", "显存与时间随其平方增长。"),
     )
     layers: int = setting(
         6,
@@ -27,6 +28,7 @@ class Scratch(Section):
         zh="解码器层数。",
         up=("Tasks that need several steps of composition.", "任务需要多步组合推理时调大。"),
         down=("Latency matters: layers run one after another.", "在意延迟时调小,各层只能依次执行。"),
+        cost=("Memory and time grow in proportion.", "显存与时间成正比增长。"),
     )
     heads: int = setting(
         8,
@@ -45,6 +47,7 @@ class Scratch(Section):
         zh="键值头数(分组查询注意力);不设则与注意力头数相同。",
         up=("Quality before memory.", "质量优先时调大。"),
         down=("Generation is bound by the key/value cache.", "生成受 KV 缓存限制时调小。"),
+        cost=("The key/value cache of generation grows in proportion.", "生成时的 KV 缓存成正比增长。"),
     )
     intermediate: int | None = setting(
         None,
@@ -54,6 +57,7 @@ class Scratch(Section):
         zh="门控 MLP 的内部宽度;不设则取 hidden 的 8/3 并向上取到 32 的倍数。",
         up=("Facts to remember outgrow the model.", "需要记忆的知识更多时调大。"),
         down=("Two thirds of the parameters sit here: to save memory.", "三分之二参数在此,省显存时调小。"),
+        cost=("Memory and time grow in proportion.", "显存与时间成正比增长。"),
     )
     max_positions: int = setting(
         2048,
@@ -78,6 +82,7 @@ class Scratch(Section):
         zh="输入嵌入与输出层共享权重。",
         up=("Small models, where embeddings dominate.", "小模型(嵌入占比大)时开启。"),
         down=("Large models, which gain from a free output layer.", "大模型可关闭以获得独立输出层。"),
+        cost=("On saves vocabulary x hidden parameters.", "开启可省去 词表 x hidden 个参数。"),
     )
     init_std: float = setting(
         0.02,
@@ -119,6 +124,15 @@ class Model(Section):
         zh="权重的存放精度;auto 在全参训练时用 fp32,冻结权重保持原精度。",
         up=("fp32 when updates are tiny and would be rounded away.", "更新量很小易被舍入时用 fp32。"),
         down=("bf16 when the weights do not fit.", "放不下时用 bf16。"),
+        cost=("4 bytes per weight in fp32, 2 in bf16 and fp16.", "fp32 每个权重 4 字节,bf16 与 fp16 为 2 字节。"),
+        history=(
+            "PEFT's examples/sft loads in fp32 even with --bf16, unless the 4-bit storage type is a float; Firefly loads in the one of fp16 and bf16 that is on; ChatGLM3's demo casts trained weights to fp32.",
+            "PEFT 的 examples/sft 即使带 --bf16 也以 fp32 载入,除非 4 比特存储类型为浮点;Firefly 按开启的 fp16 或 bf16 载入;ChatGLM3 示例把参训权重转为 fp32。",
+        ),
+        misread=(
+            "bf16: true of a trainer asks for bf16 products, not for weights held in bf16.",
+            "训练器的 bf16: true 指以 bf16 做运算,并非以 bf16 存放权重。",
+        ),
     )
     attention: Literal["auto", "sdpa", "varlen", "flash", "flex", "eager"] = setting(
         "auto",
@@ -126,6 +140,18 @@ class Model(Section):
         zh="注意力实现;无论哪种,同一打包内的文档都彼此隔离。",
         up=("Name one to compare kernels.", "需要对比内核时指定。"),
         down=("auto picks the fastest that the device has.", "auto 会选设备上最快的实现。"),
+        cost=(
+            "eager holds the whole attention matrix, which grows with the square of the length; the others never do.",
+            "eager 需保存整个注意力矩阵,随长度平方增长;其余实现不保存。",
+        ),
+        history=(
+            "Each kernel once had a switch of its own: flash_attention, xformers_attention, sdp_attention, --use_flash_attn; today attn_implementation names one.",
+            "过去每种内核各有开关:flash_attention、xformers_attention、sdp_attention、--use_flash_attn;如今由 attn_implementation 指定。",
+        ),
+        misread=(
+            "Flash attention is no approximation: it computes the same attention, apart from rounding. There is no accuracy to gain by turning it off.",
+            "Flash Attention 不是近似算法:除舍入外结果与普通注意力相同,关闭它并不会提高精度。",
+        ),
     )
     trainable: tuple[str, ...] = setting(
         (),
@@ -133,6 +159,10 @@ class Model(Section):
         zh="全参训练时参与训练的参数名正则;空表示全部。",
         up=("To train some layers only.", "只训练部分层时设置。"),
         down=("Leave it empty to train everything.", "训练全部参数时留空。"),
+        cost=(
+            "A parameter that does not train needs no gradient and no optimiser state: 12 bytes less each.",
+            "不参与训练的参数没有梯度与优化器状态,每个省 12 字节。",
+        ),
     )
     last_layers: int | None = setting(
         None,
@@ -142,6 +172,10 @@ class Model(Section):
         zh="只训练最后 n 个解码层及输出层。",
         up=("More of the model should adapt.", "需要更多层适应新任务时调大。"),
         down=("To save memory or keep what was learned.", "省显存或防遗忘时调小。"),
+        cost=(
+            "Frozen layers need no gradient and no optimiser state, and the backward pass stops below the first trained one.",
+            "冻结层没有梯度与优化器状态,反向传播到最低的参训层为止。",
+        ),
     )
     vocabulary_multiple: int = setting(
         1,
@@ -151,4 +185,8 @@ class Model(Section):
         zh="新增词元后把嵌入行数向上取到该数的倍数。",
         up=("64 or 128 on GPUs with tensor cores.", "在带张量核心的 GPU 上可取 64 或 128。"),
         down=("1 keeps exactly the tokens there are.", "1 表示恰好等于词元数。"),
+        history=(
+            "PEFT's examples/sft rounds to 8 whenever a chat template brings new tokens.",
+            "PEFT 的 examples/sft 在对话模板带来新词元时取 8 的倍数。",
+        ),
     )

@@ -37,6 +37,7 @@ class Hub(Section):
         zh="上传时机。",
         up=("every_save when the machine may vanish.", "机器可能丢失时用 every_save。"),
         down=("end otherwise.", "否则用 end。"),
+        history=("TrainingArguments' own default is every_save.", "TrainingArguments 默认 every_save。"),
     )
     revision: str | None = setting(
         None,
@@ -63,6 +64,10 @@ class Output(Section):
         zh="任务目录:事件、检查点、模型、报告。",
         up=("Always name one.", "建议总是指定。"),
         down=("Two runs never share one.", "两个任务不可共用。"),
+        history=(
+            "Firefly writes the result into it, older Firefly into its folder final; ChatGLM3 leaves only checkpoints.",
+            "Firefly 把结果写入其中,旧版写入其 final 目录;ChatGLM3 只留下检查点。",
+        ),
     )
     dtype: Literal["auto", "fp32", "bf16", "fp16"] = setting(
         "auto",
@@ -70,6 +75,7 @@ class Output(Section):
         zh="结果的保存精度;auto 与基座相同。",
         up=("fp32 to train on.", "还要继续训练时用 fp32。"),
         down=("bf16 to serve.", "部署用 bf16。"),
+        cost=("4 bytes per weight in fp32, 2 in bf16 and fp16.", "fp32 每个权重 4 字节,bf16 与 fp16 为 2 字节。"),
     )
     shard_size: str = setting(
         "5GB",
@@ -84,6 +90,7 @@ class Output(Section):
         zh="另存一份合并适配器后的完整模型。",
         up=("It will be served alone.", "单独部署时开启。"),
         down=("The adapter suffices.", "只需适配器时关闭。"),
+        cost=("Disk for the whole model.", "占用整个模型大小的磁盘。"),
     )
     hub: Hub = setting(
         Hub,

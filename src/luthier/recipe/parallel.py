@@ -18,6 +18,10 @@ class Parallel(Section):
         zh="auto:单进程用 single,多进程用 ddp。",
         up=("fsdp or deepspeed when the model does not fit.", "单卡放不下时用 fsdp 或 deepspeed。"),
         down=("ddp is fastest when it fits.", "放得下时 ddp 最快。"),
+        cost=(
+            "ddp holds everything once per device; fsdp and deepspeed share it out and send more.",
+            "ddp 每设备各存一份;fsdp 与 deepspeed 分片存放,通信更多。",
+        ),
     )
     stage: Literal[0, 1, 2, 3] = setting(
         0,
@@ -25,6 +29,14 @@ class Parallel(Section):
         zh="分片级别:1 优化器状态,2 加梯度,3 加权重(ZeRO)。",
         up=("Memory is short.", "显存不足时调大。"),
         down=("The network is slow.", "网络慢时调小。"),
+        cost=(
+            "On N devices the optimiser state (1), the gradients too (2), the weights too (3) are divided by N; stage 3 sends half as much again.",
+            "N 个设备时,优化器状态(1)、加梯度(2)、加权重(3)均除以 N;第 3 级通信量增加一半。",
+        ),
+        history=(
+            "DeepSpeed's stages; FSDP's FULL_SHARD is 3, SHARD_GRAD_OP 2, NO_SHARD 0.",
+            "源自 DeepSpeed;FSDP 的 FULL_SHARD 即 3,SHARD_GRAD_OP 即 2,NO_SHARD 即 0。",
+        ),
     )
     offload_optimizer: bool = setting(
         False,
@@ -32,6 +44,10 @@ class Parallel(Section):
         zh="优化器状态放到主机内存。",
         up=("It does not fit otherwise.", "放不下时开启。"),
         down=("Speed counts.", "求速度时关闭。"),
+        cost=(
+            "Frees 8 bytes per trained parameter on the device; each step waits for host memory.",
+            "设备上每个参训参数省 8 字节;每步需等待主机内存。",
+        ),
     )
     offload_parameters: bool = setting(
         False,
@@ -39,6 +55,10 @@ class Parallel(Section):
         zh="分片权重放到主机内存。",
         up=("It does not fit otherwise.", "放不下时开启。"),
         down=("Speed counts.", "求速度时关闭。"),
+        cost=(
+            "Only the layer at work is on the device; each pass waits for host memory.",
+            "设备上只保留正在计算的层;每次计算都要等待主机内存。",
+        ),
     )
     wrap: tuple[str, ...] = setting(
         (),
@@ -53,6 +73,10 @@ class Parallel(Section):
         zh="DeepSpeed JSON 文件。",
         up=("The recipe has one.", "配方自带时设置。"),
         down=("The fields here say the same.", "可用本节字段代替。"),
+        history=(
+            "In ChatGLM3 the path is relative to where one stands, not to the recipe.",
+            "ChatGLM3 中路径相对于当前目录,而不是配方所在目录。",
+        ),
     )
     deepspeed_config: dict[str, JsonValue] = setting(
         dict,
@@ -74,6 +98,10 @@ class Parallel(Section):
         zh="DDP 自身设置。",
         up=("Some parameters get no gradient in some steps.", "部分参数某些步没有梯度时设置。"),
         down=("Leave it empty otherwise.", "否则留空。"),
+        misread=(
+            "bucket_cap_mb is how many megabytes of gradients are sent together, not a largest message.",
+            "bucket_cap_mb 是一起发送的梯度桶大小(MB),不是消息上限。",
+        ),
     )
     tensor: int = setting(
         1,

@@ -16,6 +16,18 @@ class Precision(Section):
         zh="自动混合精度类型;auto 在设备支持时用 bf16,否则 fp32。CPU 上的 fp16 会被替换。",
         up=("fp32 to compare runs digit by digit.", "逐位对比时用 fp32。"),
         down=("bf16 for two to three times the speed.", "bf16 可快两到三倍。"),
+        cost=(
+            "bf16 and fp16 halve the activations and are two to three times as fast; fp16 on a CPU is hundreds of times slower.",
+            "bf16、fp16 使激活减半,速度为两到三倍;CPU 上的 fp16 慢数百倍。",
+        ),
+        history=(
+            "fp16 (2018) has 5 exponent bits, overflows above 65,504 and needs loss scaling; bf16 has fp32's range and fewer digits, and has taken over since Ampere. Axolotl's bf16: auto falls back to fp16.",
+            "fp16(2018)有 5 位指数,超过 65,504 即溢出,需要损失缩放;bf16 的范围与 fp32 相同、有效位更少,自 Ampere 起成为主流。Axolotl 的 bf16: auto 退回 fp16。",
+        ),
+        misread=(
+            "It is the type of the products; the weights that train stay in model.dtype.",
+            "它是运算的精度;参训权重仍按 model.dtype 存放。",
+        ),
     )
     tf32: bool | None = setting(
         None,
@@ -23,6 +35,14 @@ class Precision(Section):
         zh="允许 NVIDIA GPU 的 fp32 运算使用 TF32。",
         up=("fp32 runs on Ampere and later.", "Ampere 及更新的 GPU 上跑 fp32 时开启。"),
         down=("Exactness counts.", "要求精确时关闭。"),
+        cost=(
+            "fp32 products several times faster, with 10 bits after the point instead of 23.",
+            "fp32 运算快数倍,尾数由 23 位降为 10 位。",
+        ),
+        misread=(
+            "Not a type that anything is held in: numbers stay 32 bits long and lose digits only on their way into a product.",
+            "它不是存储类型:数仍占 32 位,只在进入乘法时损失位数。",
+        ),
     )
     full_evaluation: bool = setting(
         False,
@@ -30,4 +50,5 @@ class Precision(Section):
         zh="评估时权重也转为计算精度。",
         up=("Evaluation must fit beside training.", "评估显存不足时开启。"),
         down=("Figures should match training's.", "希望数值与训练一致时关闭。"),
+        cost=("Halves the weights' memory while evaluating.", "评估时权重显存减半。"),
     )

@@ -56,6 +56,10 @@ class Recipe(Section):
         zh="本次任务全部随机选择的种子。",
         up=("Another number repeats the run with other luck.", "换一个数可检验结果是否偶然。"),
         down=("Keep it to repeat a run exactly.", "保持不变即可精确复现。"),
+        history=(
+            "data_seed ordered the rows apart; here one seed rules all. Axolotl without a seed shuffles with none of its own, and the Trainer takes 42.",
+            "data_seed 曾单独决定数据顺序;这里只有一个种子。Axolotl 不写种子时打乱不固定,Trainer 取 42。",
+        ),
     )
 
     def tree(self, *, changed_only: bool = False) -> dict[str, Any]:

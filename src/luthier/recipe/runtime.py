@@ -20,6 +20,18 @@ class Kernels(Section):
         zh="不一次性构造全部 logits 的损失。",
         up=("Large vocabularies.", "大词表时开启。"),
         down=("To compare with the plain one.", "与普通实现对比时关闭。"),
+        cost=(
+            "Saves most of tokens x vocabulary x 4 bytes: 2 GB for 4,096 tokens of a vocabulary of 128,000.",
+            "可省去大部分 词元数 x 词表 x 4 字节:4,096 词元、12.8 万词表约 2 GB。",
+        ),
+        history=(
+            "flash_attn_cross_entropy, cut_cross_entropy, unsloth_cross_entropy_loss and others were switches for this.",
+            "flash_attn_cross_entropy、cut_cross_entropy、unsloth_cross_entropy_loss 等都是它的开关。",
+        ),
+        misread=(
+            "flash_attn_cross_entropy is no option of attention: it is a fused kernel of the loss that came in the flash-attn package.",
+            "flash_attn_cross_entropy 不是注意力的选项,而是 flash-attn 包里附带的融合损失内核。",
+        ),
     )
     rms_norm: Switch = setting(
         "auto",
@@ -27,6 +39,18 @@ class Kernels(Section):
         zh="单内核 RMSNorm。",
         up=("The model uses RMSNorm.", "模型使用 RMSNorm 时开启。"),
         down=("To compare with the plain one.", "与普通实现对比时关闭。"),
+        cost=(
+            "A little time and memory traffic saved; the numbers are the same but for rounding.",
+            "略省时间与访存;除舍入外数值相同。",
+        ),
+        history=(
+            "flash_attn_rms_norm; today's Axolotl refuses it.",
+            "旧名 flash_attn_rms_norm,如今的 Axolotl 会拒绝。",
+        ),
+        misread=(
+            "flash_attn_rms_norm is no option of attention: it is a fused kernel of the norm.",
+            "flash_attn_rms_norm 不是注意力的选项,而是归一化层的融合内核。",
+        ),
     )
     fuse_qkv: Switch = setting(
         "auto",
@@ -34,6 +58,15 @@ class Kernels(Section):
         zh="Q、K、V 合为一次矩阵乘;保存时还原。",
         up=("Small models, bound by launches.", "小模型受启动开销限制时开启。"),
         down=("Adapters sit on single layers.", "适配器加在单独层上时关闭。"),
+        cost=("One launch instead of three; no memory.", "一次启动代替三次;不占显存。"),
+        history=(
+            "flash_attn_fuse_qkv; Axolotl has dropped it without a word since 0.12 (2025).",
+            "旧名 flash_attn_fuse_qkv;Axolotl 自 0.12(2025)起静默忽略。",
+        ),
+        misread=(
+            "flash_attn_fuse_qkv changes nothing within attention: it joins the three projections before it.",
+            "flash_attn_fuse_qkv 不改变注意力本身,只合并其前的三个投影。",
+        ),
     )
     fuse_mlp: Switch = setting(
         "auto",
@@ -41,6 +74,15 @@ class Kernels(Section):
         zh="门控与上投影合为一次矩阵乘;保存时还原。",
         up=("As fuse_qkv.", "同 fuse_qkv。"),
         down=("As fuse_qkv.", "同 fuse_qkv。"),
+        cost=("One launch instead of two; no memory.", "一次启动代替两次;不占显存。"),
+        history=(
+            "flash_attn_fuse_mlp; an error with LoRA in Axolotl.",
+            "旧名 flash_attn_fuse_mlp;在 Axolotl 中与 LoRA 同用会报错。",
+        ),
+        misread=(
+            "flash_attn_fuse_mlp has nothing to do with attention: it joins two projections of the MLP.",
+            "flash_attn_fuse_mlp 与注意力无关,只合并 MLP 的两个投影。",
+        ),
     )
     liger: Switch = setting(
         "off",
@@ -48,6 +90,10 @@ class Kernels(Section):
         zh="使用已安装的 Liger Triton 内核。",
         up=("On CUDA, to save memory.", "CUDA 上省显存时开启。"),
         down=("Everywhere else.", "其他情况关闭。"),
+        cost=(
+            "Saves most of the logits' memory and some of the activations'.",
+            "可省去大部分 logits 显存与部分激活显存。",
+        ),
     )
 
 
@@ -76,6 +122,18 @@ class Runtime(Section):
         zh="只保留每层输入,反向时重新计算其余部分。",
         up=("Activations do not fit; costs about a third more time.", "激活显存不足时开启,约多三成时间。"),
         down=("They fit.", "放得下时关闭。"),
+        cost=(
+            "Activations fall to one input per layer; a step takes about a third longer.",
+            "激活只剩每层一份输入;每步约慢三成。",
+        ),
+        history=(
+            "ChatGLM3's demo always has it on; transformers 5 calls it activation checkpointing.",
+            "ChatGLM3 示例始终开启;transformers 5 又称 activation checkpointing。",
+        ),
+        misread=(
+            "It has nothing to do with checkpoints on disk, and changes no result.",
+            "与磁盘上的检查点无关,也不改变结果。",
+        ),
     )
     checkpoint_reentrant: bool = setting(
         False,
@@ -83,6 +141,11 @@ class Runtime(Section):
         zh="旧式可重入梯度检查点。",
         up=("An engine needs it.", "某些引擎需要时开启。"),
         down=("The newer form is preferred.", "推荐使用新形式。"),
+        history=(
+            "Reentrant was PyTorch's first form and Axolotl's default; under a frozen embedding it loses the gradient unless inputs are made to need one. PyTorch recommends the other form.",
+            "可重入形式是 PyTorch 最早的实现,也是 Axolotl 的默认;嵌入冻结时若不让输入需要梯度,梯度会丢失。PyTorch 推荐另一种形式。",
+        ),
+        misread=("Reentrant saves no more memory than the other form.", "可重入形式并不更省显存。"),
     )
     checkpoint_every: int = setting(
         1,
@@ -92,6 +155,7 @@ class Runtime(Section):
         zh="每 n 层做一次梯度检查点。",
         up=("Memory is left over.", "显存有余时调大。"),
         down=("1 saves most.", "1 最省显存。"),
+        cost=("Every layer that is not checkpointed keeps its activations.", "未做检查点的层会保留全部激活。"),
     )
     compile: bool = setting(
         False,
@@ -99,6 +163,14 @@ class Runtime(Section):
         zh="编译模型各层(torch.compile)。",
         up=("Long runs: it takes a minute and gives 10 to 20 %.", "长训练开启,编译约一分钟,提速一到两成。"),
         down=("Short runs.", "短训练关闭。"),
+        cost=(
+            "Seconds to minutes at the start; 10 to 20 % less time per step.",
+            "开始时多花数秒到数分钟;每步省一到两成时间。",
+        ),
+        misread=(
+            "torchdynamo is the part of torch.compile that captures the graph, not a dynamic model.",
+            "torchdynamo 是 torch.compile 中捕获计算图的部分,不是“动态模型”。",
+        ),
     )
     compile_backend: str | None = setting(
         None,
@@ -120,6 +192,7 @@ class Runtime(Section):
         zh="禁用结果可能不一致的内核。",
         up=("GPU runs must repeat bit for bit.", "GPU 上要求逐位复现时开启。"),
         down=("Speed counts; CPU runs repeat anyway.", "求速度时关闭,CPU 本就可复现。"),
+        cost=("Some GPU kernels are much slower.", "部分 GPU 内核明显变慢。"),
     )
     loader_workers: int = setting(
         0,
@@ -129,6 +202,7 @@ class Runtime(Section):
         zh="提前整理批次的进程数。",
         up=("The loop waits for data.", "训练循环等待数据时调大。"),
         down=("0 suffices for token arrays.", "词元数组用 0 即可。"),
+        cost=("Each process holds a copy of what it reads.", "每个进程各占一份读取数据的内存。"),
     )
     pin_memory: bool = setting(
         True,
@@ -136,6 +210,11 @@ class Runtime(Section):
         zh="使用锁页内存加速拷贝到 GPU。",
         up=("Nearly always.", "几乎总应开启。"),
         down=("Host memory is short.", "主机内存紧张时关闭。"),
+        cost=("Host memory that cannot be swapped out.", "占用不可换出的主机内存。"),
+        misread=(
+            "Page-locked, not “a fixed place”: the operating system may not swap the pages out, so a GPU can copy them by itself.",
+            "是锁页内存而不是“固定位置”:操作系统不得换出这些页,GPU 可直接拷贝。",
+        ),
     )
     kernels: Kernels = setting(
         Kernels,
@@ -150,6 +229,10 @@ class Runtime(Section):
         zh="日志详细程度。",
         up=("debug to look for a fault.", "排查问题时用 debug。"),
         down=("warning in scripts.", "脚本中用 warning。"),
+        history=(
+            "passive left the library's own level, warning; logging_steps has nothing to do with it.",
+            "passive 表示沿用库的级别 warning;与 logging_steps 无关。",
+        ),
     )
     progress: bool = setting(
         True,
@@ -164,6 +247,7 @@ class Runtime(Section):
         zh="定位最先产生非有限值的层。",
         up=("The loss became NaN.", "损失变为 NaN 时开启。"),
         down=("It is slow.", "较慢,平时关闭。"),
+        cost=("Every layer is checked in every step: much slower.", "每步检查每一层,慢很多。"),
     )
     environment: dict[str, JsonValue] = setting(
         dict,

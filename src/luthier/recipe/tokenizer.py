@@ -73,6 +73,10 @@ class Tokenizer(Section):
         zh="替换填充词元;掩码按位置计算,因此可与 eos 相同。",
         up=("Other software insists on one.", "其他软件要求时设置。"),
         down=("Luthier itself does not pad.", "Luthier 自身不做填充。"),
+        misread=(
+            "Padding by the end token is safe only where masks go by position; collators that mask every pad id never learn to stop.",
+            "只有按位置计算掩码时,用结束符作填充才安全;若整理函数屏蔽所有填充编号,模型就学不会停止。",
+        ),
     )
     unk: str | None = setting(
         None,
@@ -87,6 +91,7 @@ class Tokenizer(Section):
         zh="加入词表的普通词元。",
         up=("Domain words split into many pieces.", "领域词被切得过碎时添加。"),
         down=("Each new row has to be learned from this data alone.", "每个新词元只能靠本数据学习,宜少。"),
+        cost=("One row of the embedding and one of the output layer each.", "每个词元占嵌入与输出层各一行。"),
     )
     added_special: tuple[str, ...] = setting(
         (),
@@ -94,4 +99,9 @@ class Tokenizer(Section):
         zh="加入词表的控制词元。",
         up=("A chat template needs them.", "对话模板需要时添加。"),
         down=("Leave it empty when the vocabulary has them.", "词表已有则留空。"),
+        cost=("One row of the embedding and one of the output layer each.", "每个词元占嵌入与输出层各一行。"),
+        history=(
+            "PEFT's examples/sft adds “<|im_start|>user” and the like as single tokens; under LoRA those new rows stay untrained unless the embeddings are saved too.",
+            "PEFT 的 examples/sft 把“<|im_start|>user”等整体加为单个词元;在 LoRA 下若不同时训练并保存嵌入,这些新行不会被训练。",
+        ),
     )

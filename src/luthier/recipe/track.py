@@ -16,6 +16,11 @@ class Track(Section):
         zh="实验跟踪工具:tensorboard、wandb、mlflow、swanlab、trackio、comet。",
         up=("A team looks there.", "团队使用时设置。"),
         down=("The report suffices.", "报告已足够时留空。"),
+        history=(
+            "report_to once told every tracker installed unless it was none; Axolotl turns W&B on by wandb_project.",
+            "report_to 过去不写则启用全部已安装的工具;Axolotl 写了 wandb_project 即启用 W&B。",
+        ),
+        misread=("W&B and a shell's redirection (tee) do not exclude each other.", "W&B 与命令行重定向(tee)并不冲突。"),
     )
     project: str | None = setting(
         None,
@@ -67,6 +72,10 @@ class Track(Section):
         zh="跟踪曲线中略去 NaN/Inf;自身日志从不隐藏。",
         up=("A tracker cannot draw them.", "跟踪工具无法绘制时开启。"),
         down=("To see everything.", "想看全部时关闭。"),
+        misread=(
+            "logging_nan_inf_filter filters the log alone: training goes on with the NaN.",
+            "logging_nan_inf_filter 只过滤日志:训练仍带着 NaN 继续。",
+        ),
     )
     watch: str | None = setting(
         None,
@@ -74,6 +83,10 @@ class Track(Section):
         zh="W&B 监视内容:gradients、parameters 或 all。",
         up=("Gradients are suspect.", "怀疑梯度异常时设置。"),
         down=("It costs time.", "有额外开销,平时留空。"),
+        cost=(
+            "Histograms of every gradient or weight: slow, and much to upload.",
+            "记录全部梯度或权重的直方图,较慢且上传量大。",
+        ),
     )
     log_model: str | None = setting(
         None,
@@ -81,6 +94,7 @@ class Track(Section):
         zh="上传权重到跟踪工具:checkpoint 或 end。",
         up=("The tracker is the archive.", "以跟踪工具作归档时设置。"),
         down=("Leave it out otherwise.", "否则留空。"),
+        cost=("An upload of the weights.", "需上传权重。"),
     )
     dir: str | None = setting(
         None,

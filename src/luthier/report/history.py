@@ -67,7 +67,7 @@ def history(events: Sequence[Event]) -> History:
     starts = list(_those(kept, Started))
     answers = list(_those(kept, Answered))
     befores = [one for one in answers if one.when == "before"]
-    afters = [one for one in answers if one.when != "before"]
+    afters = [one for one in answers if one.when == "after"]
     after_last_start = kept[kept.index(starts[-1]) :]
     return History(
         started=starts[-1],

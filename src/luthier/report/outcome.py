@@ -11,7 +11,7 @@ from luthier.report.markup import Content, Html, table, tag
 from luthier.report.source import Record
 from luthier.report.words import say
 
-COMPARED = frozenset({"steps", "tokens", "targets", "seconds", "memory", "documents", "packs", "efficiency", "disk"})
+COMPARED = frozenset({"steps", "tokens", "targets", "time", "memory", "documents", "packs", "efficiency", "disk"})
 TOLD = COMPARED | {"parameters", "operations", "steps_per_epoch", "epochs", "warnings"}
 
 
@@ -32,7 +32,7 @@ def _rows(record: Record, past: History) -> list[list[Content]]:
         _row(say("steps"), as_number(plan.get("steps", past.planned_steps)), past.last_step, count),
         _row(say("tokens seen"), _in_all(plan, "tokens"), sum(step.tokens for step in past.steps), count),
         _row(say("targets seen"), _in_all(plan, "targets"), sum(step.targets for step in past.steps), count),
-        _row(say("time in steps"), as_number(plan.get("seconds")), sum(step.seconds for step in past.steps), seconds),
+        _row(say("time in steps"), as_number(plan.get("time")), sum(step.seconds for step in past.steps), seconds),
         [say("waiting"), "", seconds(sum(step.waited for step in past.steps)), ""],
         _row(say("memory"), _total(plan.get("memory")), max((step.memory for step in past.steps), default=0), size),
     ]

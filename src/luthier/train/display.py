@@ -61,12 +61,19 @@ class Display:
 
     def prepared(self, event: Prepared) -> None:
         """Rows became tokens."""
-        fates = ", ".join(f"{count:,} {fate}" for fate, count in event.summary.get("fates", {}).items())
+        told = event.summary
+        fates = ", ".join(f"{count:,} {fate}" for fate, count in told.get("fates", {}).items())
         source = "from the cache" if event.cached else f"in {event.seconds:.1f} s"
         self.say(
             f"  {event.documents:,} documents, {event.tokens:,} tokens ({event.targets:,} trained)"
             f" in {event.packs:,} packs {source} [dim]({escape(fates)})[/dim]"
         )
+        for fate, count in told.get("lost_targets", {}).items():
+            self.warn(f"{count:,} tokens to learn are lost with {told['fates'].get(fate, 0):,} {fate} rows")
+        for note in told.get("notes", ()):
+            self.warn(note)
+        if told.get("quarantine"):
+            self.warn(f"the rows that were set aside are in {told['quarantine']}")
 
     def plan(self, plan: Plan) -> None:
         """What will happen."""
@@ -80,7 +87,7 @@ class Display:
         self.say(
             f"  {total / 1e6:.2f} M parameters, {trainable / 1e6:.2f} M trained; {plan.steps:,} steps,"
             f" {plan.steps_per_epoch:,} an epoch, on {plan.device} in {plan.compute}\n"
-            f"  about {memory:,.0f} MB and {span(plan.seconds)} ({origin})"
+            f"  about {memory:,.0f} MB and {span(plan.time)} ({origin})"
         )
         for warning in plan.warnings:
             self.warn(warning)
@@ -127,7 +134,10 @@ class Display:
 
     def answered(self, event: Answered) -> None:
         """Questions were answered."""
-        figures = ", ".join(f"{name} {value:.1%}" for name, value in event.metrics.items())
+        figures = ", ".join(
+            f"{name} {value:.1%}" if name == "exact_match" else f"{name} {value:.2f}"
+            for name, value in event.metrics.items()
+        )
         self.say(f"  [cyan]answers {event.when} training[/cyan]: {figures} of {event.rows} ({event.seconds:.1f} s)")
 
     def end(self) -> None:

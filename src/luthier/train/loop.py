@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 
 from luthier.data.batch import Batch
 from luthier.data.order import Feed
+from luthier.data.pack import Item, Piece
 from luthier.data.store import TokenStore
 from luthier.data.tokens import Tokens
 from luthier.errors import RunError
@@ -53,14 +54,14 @@ class Work:
     clip: float | None
 
 
-def planned_steps(feed: Feed, start: int, total: int) -> Iterator[tuple[int, float, list[list[int]]]]:
-    """(step, epoch reached after it, its micro-batches of document indices) from a step to the end of the run."""
+def planned_steps(feed: Feed, start: int, total: int) -> Iterator[tuple[int, float, list[list[Item]]]]:
+    """(step, epoch reached after it, its micro-batches of documents) from a step to the end of the run."""
     per_epoch = feed.steps_per_epoch()
     for epoch in range(start // per_epoch, math.ceil(total / per_epoch)):
         for inside, micros in enumerate(feed.steps(epoch)):
             step = epoch * per_epoch + inside
             if start <= step < total:
-                yield step, (step + 1) / per_epoch, [[int(document) for document in micro] for micro in micros]
+                yield step, (step + 1) / per_epoch, micros
 
 
 def train(work: Work, progress: Progress, after: Callable[[Stepped], bool]) -> None:
@@ -87,13 +88,13 @@ def train(work: Work, progress: Progress, after: Callable[[Stepped], bool]) -> N
             return
 
 
-def one_step(work: Work, step: int, epoch: float, micros: list[list[int]]) -> Stepped:
+def one_step(work: Work, step: int, epoch: float, micros: list[list[Item]]) -> Stepped:
     """One optimiser step: the micro-batches' summed losses, divided once by all their trained tokens.
 
     A loss or gradient that is not finite is never stepped on.
     """
     begun = time.perf_counter()
-    batches = [work.method.collate([_document(work, index) for index in micro]) for micro in micros]
+    batches = [work.method.collate([_document(work, item) for item in micro]) for micro in micros]
     waited = time.perf_counter() - begun
     count = sum(batch.targets for batch in batches)
     total = sum(_accumulate(work, batch, count) for batch in batches)
@@ -120,8 +121,11 @@ def one_step(work: Work, step: int, epoch: float, micros: list[list[int]]) -> St
     )
 
 
-def _document(work: Work, index: int) -> Tokens:
-    return work.store[work.documents[index]]
+def _document(work: Work, item: Item) -> Tokens:
+    if not isinstance(item, Piece):
+        return work.store[work.documents[item]]
+    whole, part = work.store[work.documents[item.document]], slice(item.begin, item.end)
+    return replace(whole, ids=whole.ids[part], trained=whole.trained[part])
 
 
 def _accumulate(work: Work, batch: Batch, count: int) -> float:

@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+from luthier.data.example import Example
 from luthier.evaluate.generate import Answer, answer
 from luthier.evaluate.loss import mean_loss
 from luthier.methods.method import Method
@@ -53,14 +54,22 @@ class Measure:
 
     def answers(self, model: Any, when: str, step: int) -> None:
         """Answer the test rows, if the recipe asks for it, and keep every answer beside the run."""
+        if self.recipe.evaluate.generate:
+            self._answer(model, self.inputs.test, when, when, step)
+
+    def answers_during(self, model: Any, step: int) -> None:
+        """Answer the evaluation rows' questions, if the recipe asks for it."""
+        self._answer(model, self.inputs.asked, f"at step {step} of", f"step-{step:08d}", step)
+
+    def _answer(self, model: Any, examples: list[Example], when: str, name: str, step: int) -> None:
         settings, template = self.recipe.evaluate, self.inputs.template
-        if not (settings.generate and self.inputs.test and template):
+        if not (examples and template):
             return
         begun = time.monotonic()
-        with self.display.counting(f"answering {len(self.inputs.test)} questions {when} training") as told:
+        with self.display.counting(f"answering {len(examples)} questions {when} training") as told:
             answers = answer(
                 model,
-                self.inputs.test,
+                examples,
                 template,
                 self.inputs.encoder,
                 settings.generation,
@@ -69,7 +78,7 @@ class Measure:
             )
         rows = [_row(one, settings.metrics) for one in answers]
         self.folder.answers.mkdir(exist_ok=True)
-        file = self.folder.answers / f"{when}.jsonl"
+        file = self.folder.answers / f"{name}.jsonl"
         write_whole(file, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
         event = Answered(
             step=step,

@@ -2,54 +2,62 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 import torch
 
+from luthier.errors import CheckpointError, RecipeError
 from luthier.recipe import Recipe
-from luthier.recipe.optimizer import Optimizer
+from luthier.recipe.optimizers import OPTIMIZERS
 from luthier.registry import resolve
-
-Groups = list[dict[str, Any]]
+from luthier.train.optimizers.groups import follow_rates, parameter_groups
+from luthier.train.optimizers.schedule_free import follow
+from luthier.train.optimizers.state import count_steps
 
 
 def build_optimizer(model: torch.nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """The optimiser; weight decay spares biases and norms, which are the parameters of one dimension."""
-    make = resolve("optimizers", recipe.optimizer.kind)
-    groups = parameter_groups(model.named_parameters(), recipe.optimizer)
-    optimizer: torch.optim.Optimizer = make(groups, recipe.optimizer)
+    """The optimiser; weight decay spares biases and norms, which are the parameters of one dimension.
+
+    Raises:
+        RecipeError: it has no such constants as ``optimizer.args`` gives.
+        MissingPackage: it belongs to a package that is not installed.
+    """
+    settings = recipe.optimizer
+    make = resolve("optimizers", settings.kind)
+    groups = parameter_groups(model, settings)
+    try:
+        optimizer: torch.optim.Optimizer = make(groups, settings)
+    except (TypeError, ValueError) as error:
+        if not settings.args:
+            raise
+        raise RecipeError(
+            f"{settings.kind} does not take them: {error}", place="optimizer.args", remedy="take the wrong ones out"
+        ) from error
+    follow_rates(optimizer)
+    _refuse_anothers_state(optimizer, settings.kind)
+    if settings.kind == "sgd":
+        count_steps(optimizer)
+    if settings.kind.startswith("schedule_free"):
+        follow(model, optimizer)
     return optimizer
 
 
-def parameter_groups(named: Iterable[tuple[str, torch.nn.Parameter]], optimizer: Optimizer) -> Groups:
-    """Trainable parameters with decay and without, each group with its names, so that state can be saved by name."""
-    decayed: dict[str, Any] = {"params": [], "names": [], "weight_decay": optimizer.weight_decay}
-    spared: dict[str, Any] = {"params": [], "names": [], "weight_decay": 0.0}
-    for name, parameter in named:
-        if parameter.requires_grad:
-            group = decayed if parameter.ndim > 1 else spared
-            group["params"].append(parameter)
-            group["names"].append(name)
-    return [group for group in (decayed, spared) if group["params"]]
+def _refuse_anothers_state(optimizer: torch.optim.Optimizer, kind: str) -> None:
+    """See to it that the first step finds no state of AdamW stored otherwise: a package may have come or gone since the
+    checkpoint was made, and with it the optimiser that stands in."""
+    facts = OPTIMIZERS.get(kind)
+    if facts is None or "adamw" not in (kind, facts.equal):
+        return
+    entry = "state1" if facts.package == "bitsandbytes" else "exp_avg"
+    seen: list[bool] = []
 
+    def before(*_: Any) -> None:
+        if not seen and any(state and entry not in state for state in optimizer.state.values()):
+            raise CheckpointError(
+                f"holds the state of another optimiser than {kind}",
+                place="optimizer.kind",
+                remedy="install what was there when the run began, or set checkpoint.resume: never",
+            )
+        seen[:] = [True]
 
-def adamw(groups: Groups, optimizer: Optimizer) -> torch.optim.Optimizer:
-    """AdamW with decoupled weight decay (Loshchilov & Hutter 2019), in PyTorch's fused form."""
-    return torch.optim.AdamW(
-        groups,
-        lr=optimizer.lr,
-        betas=(optimizer.beta1, optimizer.beta2),
-        eps=optimizer.epsilon,
-        fused=True,
-        **_args(optimizer),
-    )
-
-
-def sgd(groups: Groups, optimizer: Optimizer) -> torch.optim.Optimizer:
-    """Stochastic gradient descent; ``optimizer.args`` may give momentum and nesterov."""
-    return torch.optim.SGD(groups, lr=optimizer.lr, **_args(optimizer))
-
-
-def _args(optimizer: Optimizer) -> dict[str, Any]:
-    return dict(optimizer.args)
+    optimizer.register_step_pre_hook(before)

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
+from luthier.data.duplicates import copies
 from luthier.data.encoder import Encoder
 from luthier.data.example import TEXT, Example
+from luthier.data.jsonl_copy import with_copies
 from luthier.data.order import Feed, feed_of
 from luthier.data.pipeline import Preparation, examples, prepare, split_holdout
 from luthier.data.store import TokenStore
 from luthier.data.template import ChatTemplate
 from luthier.errors import DataError
-from luthier.plan.inputs import model_directory, tokenizer_directory
+from luthier.model.new_tokens import new_ids
+from luthier.plan.inputs import adapter_base, model_directory, plain_tokenizer_directory, tokenizer_directory
+from luthier.plan.instead import lacking_tokens, with_template
 from luthier.plan.plan import Plan, make_plan, shape_of
 from luthier.plan.volume import volume_of_store
 from luthier.recipe import Recipe
@@ -31,6 +36,8 @@ class Inputs:
 
     model: Path | None
     tokenizer: Path
+    new_tokens: tuple[int, ...]
+    """Ids of tokens that the recipe adds to its tokenizer."""
     encoder: Encoder
     template: ChatTemplate | None
     store: TokenStore
@@ -39,52 +46,84 @@ class Inputs:
     evaluation: TokenStore | None
     evaluation_documents: list[int]
     test: list[Example]
+    asked: list[Example]
+    """Questions of the evaluation rows, for ``evaluate.generate_during``."""
     plan: Plan
     events: tuple[Prepared, ...]
 
 
-def prepare_inputs(recipe: Recipe, display: Display) -> Inputs:
-    """Find or make everything.
+def prepare_inputs(recipe: Recipe, display: Display, warnings: tuple[str, ...] = ()) -> Inputs:
+    """Find or make everything; ``warnings`` are what the plan has to say beside its own.
 
     Raises:
         LuthierError: what is missing or wrong, with its place.
     """
     directory = model_directory(recipe)
+    recipe = with_copies(recipe)
     tokenizer = tokenizer_directory(recipe, display.stage)
+    if recipe.adapter.kind != "none":
+        adapter_base(recipe, display.stage)
     encoder = Encoder.open(tokenizer)
+    recipe, told = with_template(recipe, encoder)
     store, event = _prepared(recipe, "train", recipe.data.train, tokenizer, display)
     train, held = split_holdout(len(store), recipe.data.holdout, recipe.seed)
     evaluation, events = (store if len(held) else None), [event]
-    held_documents: Sequence[int] = [int(one) for one in held]
     if recipe.data.evaluate:
         evaluation, event = _prepared(recipe, "evaluation", recipe.data.evaluate, tokenizer, display)
-        held_documents = range(len(evaluation))
+        held = np.arange(len(evaluation))
         events.append(event)
+    held_documents: Sequence[int] = []
+    if evaluation is not None:
+        seen = copies(evaluation, held, store, train)
+        held_documents = [int(one) for one in held[~seen]]
+        warnings = (*warnings, *_told_of_copies(int(seen.sum()), len(held)))
+        evaluation = evaluation if held_documents else None
     if recipe.evaluate.rows is not None:
         held_documents = held_documents[: recipe.evaluate.rows]
     test = list(examples(recipe, recipe.data.test))
+    asked = list(islice(_questions(recipe), recipe.evaluate.rows)) if recipe.evaluate.generate_during else []
     template = None
-    if recipe.method.kind != "pretrain" and (test or _has_conversations(recipe)):
+    if recipe.method.kind != "pretrain" and (test or asked or _has_conversations(recipe)):
         template = Preparation(recipe, encoder).template()
     if test and (template is None or any(example.messages[0].role == TEXT for example in test)):
         raise DataError(
             "rows to answer have to be conversations", place=recipe.data.test[0].path, remedy="set method.kind: sft"
         )
     volume = volume_of_store(recipe, store, len(held_documents))
+    plan = make_plan(recipe, shape_of(recipe, directory, encoder.vocabulary), volume)
     return Inputs(
         model=directory,
         tokenizer=tokenizer,
+        new_tokens=new_ids(plain, tokenizer) if (plain := plain_tokenizer_directory(recipe)) != tokenizer else (),
         encoder=encoder,
         template=template,
         store=store,
         documents=[int(one) for one in train],
-        feed=feed_of(recipe, store.lengths[np.asarray(train)]),
+        feed=feed_of(recipe, store.lengths[train], store.sources[train]),
         evaluation=evaluation,
         evaluation_documents=list(held_documents),
         test=test,
-        plan=make_plan(recipe, shape_of(recipe, directory, encoder.vocabulary), volume),
+        asked=asked,
+        plan=replace(plan, warnings=(*warnings, *map(str, told), *lacking_tokens(recipe, encoder), *plan.warnings)),
         events=tuple(events),
     )
+
+
+def _told_of_copies(count: int, held: int) -> tuple[str, ...]:
+    """What to say of evaluation documents that are training documents too: they measure memory, and are left out."""
+    if not count:
+        return ()
+    left = "so nothing is left to evaluate on" if count == held else "and are left out of the evaluation"
+    verb = "is a copy of a training document" if count == 1 else "are copies of training documents"
+    return (f"{count:,} of {held:,} evaluation documents {verb}, {left}",)
+
+
+def _questions(recipe: Recipe) -> Iterator[Example]:
+    """The evaluation rows up to each of their answers."""
+    for example in examples(recipe, recipe.data.evaluate):
+        for end, message in enumerate(example.messages, 1):
+            if message.role == "assistant" and end > 1:
+                yield replace(example, messages=example.messages[:end])
 
 
 def _has_conversations(recipe: Recipe) -> bool:
@@ -97,8 +136,8 @@ def _prepared(
 ) -> tuple[TokenStore, Prepared]:
     begun = time.perf_counter()
     with display.counting(f"preparing the {name} rows") as told:
-        store, cached = prepare(recipe, sources, tokenizer, told)
-    packs = feed_of(recipe, store.lengths).packs(0)
+        store, cached = prepare(recipe, sources, tokenizer, told, display.stage)
+    packs = feed_of(recipe, store.lengths, store.sources if name == "train" else None).packs(0)
     event = Prepared(
         step=0,
         name=name,

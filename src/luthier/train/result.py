@@ -14,6 +14,7 @@ from safetensors import SafetensorError
 from luthier.errors import RunError
 from luthier.evaluate.generate import stop_ids
 from luthier.model.save import save_model
+from luthier.plan.inputs import adapter_base
 from luthier.recipe import Recipe
 from luthier.record.events import Saved
 from luthier.record.folder import RunFolder, sync_folder
@@ -36,7 +37,7 @@ def save_result(model: Any, recipe: Recipe, inputs: Inputs, folder: RunFolder, s
             tokenizer=inputs.tokenizer,
             chat_template=inputs.template.source if inputs.template else inputs.encoder.chat_template,
             stops=stop_ids(inputs.template, inputs.encoder),
-            base=recipe.model.path,
+            base=adapter_base(recipe) if recipe.adapter.kind != "none" else None,
             dtype=_dtype(recipe, inputs.model),
             shard_size=recipe.output.shard_size,
         )

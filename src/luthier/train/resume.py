@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -43,10 +44,12 @@ def decide(recipe: Recipe, folder: RunFolder) -> Start:
             _move_aside(folder)
         return Start()
     if wanted != "auto":
-        wrong = damage(Path(wanted))
+        named = _named(wanted, folder)
+        wrong = damage(named)
         if wrong:
-            raise CheckpointError(wrong, place=wanted, remedy="name a whole checkpoint, or set checkpoint.resume: auto")
-        return Start(Path(wanted))
+            remedy = "name a whole checkpoint, or set checkpoint.resume: auto"
+            raise CheckpointError(wrong, place=str(named), remedy=remedy)
+        return Start(named)
     if not folder.recipe.exists():
         return Start()
     before = load_yaml(folder.recipe.read_text(encoding="utf-8"), str(folder.recipe)).value
@@ -62,6 +65,13 @@ def decide(recipe: Recipe, folder: RunFolder) -> Start:
         )
     newest, skipped = newest_whole(folder.checkpoints)
     return Start(newest, skipped, is_finished(folder))
+
+
+def _named(wanted: str, folder: RunFolder) -> Path:
+    """The checkpoint that a recipe names; ``checkpoint-100``, as the Trainer calls them, is this run's step 100."""
+    path = Path(wanted)
+    step = re.fullmatch(r"checkpoint-(\d+)", path.name)
+    return folder.checkpoints / f"step-{int(step[1]):08d}" if step and not path.exists() else path
 
 
 def is_finished(folder: RunFolder) -> bool:

@@ -7,7 +7,7 @@ from pathlib import Path
 from luthier.dialects.document import to_yaml
 from luthier.dialects.reading import Reading
 from luthier.errors import RunError
-from luthier.plan.support import unsupported
+from luthier.plan.verdict import verdict
 from luthier.record.events import EventLog
 from luthier.record.folder import RunFolder, write_json, write_whole
 from luthier.train.display import Display
@@ -23,23 +23,22 @@ def run(reading: Reading, display: Display) -> RunFolder:
         LuthierError: the recipe, the inputs or the run are at fault; whatever was done stays.
         Interrupted: a signal asked the run to stop; it stopped at a whole checkpoint.
     """
-    recipe = reading.recipe
-    refused = [*reading.refusals(), *unsupported(recipe)]
-    if refused:
-        raise RunError(*refused)
-    folder = RunFolder(Path(recipe.output.dir))
+    found = verdict(reading)
+    if found.refused:
+        raise RunError(*found.refused)
+    folder = RunFolder(Path(reading.recipe.output.dir))
     with folder.claimed():
-        start = decide(recipe, folder)
+        start = decide(reading.recipe, folder)
         if start.finished:
             display.stage(f"{folder.root} is finished already (checkpoint.resume=never runs it again)")
             return folder
-        inputs = prepare_inputs(recipe, display)
+        inputs = prepare_inputs(found.recipe, display, found.instead)
         display.plan(inputs.plan)
         _write_down(reading, inputs, folder)
         from luthier.train.session import Session
 
         with EventLog(folder.events) as log, interruptions() as asked:
-            Session(recipe, folder, inputs, display, log, asked).carry_out(start)
+            Session(found.recipe, folder, inputs, display, log, asked).carry_out(start)
     return folder
 
 

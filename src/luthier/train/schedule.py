@@ -3,14 +3,40 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
+from luthier.errors import RecipeError
 from luthier.recipe import Recipe
 from luthier.recipe.schedule import Schedule
 from luthier.registry import resolve
 
-Curve = Callable[[float, Schedule], float]
-"""(share of the run after warm-up that is done, settings) -> share of the peak above the minimum."""
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a step lies after warm-up: ``step`` (0 is the first of them) of ``length``, after ``warm`` steps."""
+
+    step: int
+    length: int
+    warm: int
+
+    @property
+    def done(self) -> float:
+        """Share of the run after warm-up that is done, in [0, 1]."""
+        return min(1.0, self.step / max(1, self.length))
+
+
+Curve = Callable[[Place, Schedule], float]
+"""(place after warm-up, settings) -> share of the peak above the minimum."""
+
+CONSTANTS: Mapping[str, tuple[str, ...]] = {
+    "inverse_sqrt": ("timescale",),
+    "warmup_stable_decay": ("decay_type",),
+    "cosine_warmup_with_min_lr": ("warmup_lr_rate",),
+    "rex": ("beta",),
+    **dict.fromkeys(("constant", "linear", "cosine", "cosine_with_restarts", "polynomial"), ()),
+}
+"""What each curve of ours takes in ``schedule.args``."""
 
 
 def warmup_steps(schedule: Schedule, total: int) -> int:
@@ -21,33 +47,135 @@ def warmup_steps(schedule: Schedule, total: int) -> int:
 
 
 def learning_rates(recipe: Recipe, total: int) -> Callable[[int], float]:
-    """A function from a step (0-based) to its learning rate.
+    """A function from a step (0-based) of ``total`` to its learning rate, equal to transformers' own schedules.
 
-    Warm-up is linear from 0: step s of w has s/w of the peak, as in transformers' schedules.
+    Raises:
+        RecipeError: there is no such curve, or it has no such constant, or a constant has no meaning.
     """
     schedule, peak = recipe.schedule, recipe.optimizer.lr
     curve: Curve = resolve("schedules", schedule.kind)
+    _checked(schedule)
     warm = warmup_steps(schedule, total)
+    ahead = int(schedule.kind == "cosine_warmup_with_min_lr")
 
     def at(step: int) -> float:
         if step < warm:
-            return peak * step / warm
-        done = (step - warm) / max(1, total - warm)
-        return peak * (schedule.minimum + (1 - schedule.minimum) * curve(min(1.0, done), schedule))
+            return peak * (_ahead(step, warm, schedule) if ahead else _warming(step, warm, schedule))
+        place = Place(step + ahead - warm, total - warm, warm)
+        return peak * (schedule.minimum + (1 - schedule.minimum) * curve(place, schedule))
 
     return at
 
 
-def constant(done: float, schedule: Schedule) -> float:
+def _checked(schedule: Schedule) -> None:
+    known = CONSTANTS.get(schedule.kind)
+    for name, constant in schedule.args.items() if known is not None else ():
+        if name not in (known or ()):
+            remedy = f"it takes {', '.join(known)}" if known else "remove it"
+            raise RecipeError(f"a {schedule.kind} curve has none", place=f"schedule.args.{name}", remedy=remedy)
+        if name == "decay_type" and str(constant) not in FALLS:
+            remedy = f"write one of: {', '.join(FALLS)}"
+            raise RecipeError(f"{constant!r} is no decay", place="schedule.args.decay_type", remedy=remedy)
+        if name != "decay_type":
+            _constant(schedule, name, 0.0)
+
+
+def _constant(schedule: Schedule, name: str, default: float) -> float:
+    """A number of ``schedule.args``; null and silence are ``default``.
+
+    Raises:
+        RecipeError: it is no number from 0 on, or a share above 1.
+    """
+    given = schedule.args.get(name)
+    if given is None:
+        return default
+    most = math.inf if name == "timescale" else 1.0
+    if isinstance(given, bool) or not isinstance(given, int | float) or not 0 <= given <= most:
+        remedy = "write a number of steps" if name == "timescale" else "write a share between 0 and 1"
+        raise RecipeError(f"{given!r} has no meaning", place=f"schedule.args.{name}", remedy=remedy)
+    return float(given)
+
+
+def _warming(step: int, warm: int, schedule: Schedule) -> float:
+    """Warm-up from ``warmup_from`` at step 0 to the peak at step ``warm``.
+
+    ``log`` is log(step + 1) / log(warm), which is already at the peak one step earlier (DeepSpeed's WarmupLR).
+    """
+    done = step / warm
+    if schedule.warmup == "log":
+        done = math.log(step + 1) / math.log(max(2, warm))
+    elif schedule.warmup == "cosine":
+        done = 0.5 * (1.0 - math.cos(math.pi * done))
+    elif schedule.warmup == "1-sqrt":
+        done = 1.0 - math.sqrt(1.0 - done)
+    return schedule.warmup_from + (1 - schedule.warmup_from) * done
+
+
+def _ahead(step: int, warm: int, schedule: Schedule) -> float:
+    """Warm-up that is at 1/warm at step 0 and at the peak one step before its end (cosine_warmup_with_min_lr)."""
+    first = _constant(schedule, "warmup_lr_rate", 1 / warm)
+    return first + (1 - first) * step / max(1, warm - 1)
+
+
+def _steps(part: int | float, total: int) -> int:
+    """So many steps, or a share of ``total``, rounded up."""
+    return part if isinstance(part, int) else math.ceil(part * total)
+
+
+def constant(place: Place, schedule: Schedule) -> float:
     """The peak, always."""
     return 1.0
 
 
-def linear(done: float, schedule: Schedule) -> float:
+def linear(place: Place, schedule: Schedule) -> float:
     """A straight line down."""
-    return 1.0 - done
+    return 1.0 - place.done
 
 
-def cosine(done: float, schedule: Schedule) -> float:
-    """Half a wave of a cosine down (Loshchilov & Hutter 2017), or as many as ``cycles`` says."""
-    return max(0.0, 0.5 * (1.0 + math.cos(math.pi * 2.0 * schedule.cycles * done)))
+def cosine(place: Place, schedule: Schedule) -> float:
+    """Half a wave of a cosine down (Loshchilov & Hutter 2017), or as many waves as ``cycles`` says."""
+    return max(0.0, 0.5 * (1.0 + math.cos(math.pi * 2.0 * schedule.cycles * place.done)))
+
+
+def cosine_with_restarts(place: Place, schedule: Schedule) -> float:
+    """``cycles`` halves of a wave, each from the peak down (SGDR, Loshchilov & Hutter 2017)."""
+    if place.done >= 1.0:
+        return 0.0
+    return max(0.0, 0.5 * (1.0 + math.cos(math.pi * ((schedule.cycles * place.done) % 1.0))))
+
+
+def polynomial(place: Place, schedule: Schedule) -> float:
+    """What is left of the run, to the power of ``power``."""
+    return float((1.0 - place.done) ** schedule.power)
+
+
+def inverse_sqrt(place: Place, schedule: Schedule) -> float:
+    """1 / sqrt(1 + step / timescale) after warm-up (Zhai et al. 2022); ``timescale`` is the warm-up, or 10 000."""
+    timescale = _constant(schedule, "timescale", place.warm or 10_000) or 10_000
+    return 1.0 / math.sqrt((place.step + timescale) / timescale)
+
+
+def rex(place: Place, schedule: Schedule) -> float:
+    """z / (1 - beta + beta z), z being what is left: the reflected exponential (Chen et al. 2021, beta 1/2)."""
+    left, beta = 1.0 - place.done, _constant(schedule, "beta", 0.5)
+    return left / (1.0 - beta + beta * left) if left else 0.0
+
+
+FALLS: Mapping[str, Callable[[float, float], float]] = {
+    "cosine": lambda done, cycles: 0.5 * (1.0 + math.cos(math.pi * 2.0 * cycles * done)),
+    "linear": lambda done, cycles: 1.0 - done,
+    "1-sqrt": lambda done, cycles: 1.0 - math.sqrt(done),
+}
+"""How the last part of ``warmup_stable_decay`` falls: (share of it that is done, cycles) -> share of the peak."""
+
+
+def warmup_stable_decay(place: Place, schedule: Schedule) -> float:
+    """The peak for ``stable``, then ``decay`` down to the minimum (WSD, Hu et al. 2024), and what is left at it."""
+    total = place.warm + place.length
+    decay = min(_steps(schedule.decay, total), place.length)
+    stable = place.length - decay if schedule.stable is None else _steps(schedule.stable, total)
+    if place.step < stable:
+        return 1.0
+    if place.step >= stable + decay:
+        return 0.0
+    return FALLS[str(schedule.args.get("decay_type", "cosine"))]((place.step - stable) / decay, schedule.cycles)

@@ -58,7 +58,7 @@ class Session:
         display.stage(f"loading the model from {inputs.model}" if inputs.model else "building the model from scratch")
         special = {f"{name}_id": inputs.encoder.id_of(name) for name in ("bos_token", "eos_token", "pad_token")}
         bare = build_model(recipe, inputs.encoder.vocabulary, inputs.model, special)
-        self.model: Any = self.engine.wrap(add_adapter(bare, recipe))
+        self.model: Any = self.engine.wrap(add_adapter(bare, recipe, inputs.new_tokens))
         torch.manual_seed(recipe.seed)
         self.optimizer = build_optimizer(self.model, recipe)
         self.progress = Progress()
@@ -173,6 +173,7 @@ class Session:
         stop = False
         if self.inputs.evaluation is not None and self._evaluation_due(event.step):
             stop = self._no_improvement(self._measure_loss())
+            self.measure.answers_during(self.model, event.step)
         if stop:
             self._reason = self.progress.extra["stopped"] = "early stopping"
         asked = self.asked.number

@@ -10,13 +10,14 @@ from luthier.data.formats.alpaca import read
 
 def test_the_input_follows_the_instruction_after_a_blank_line() -> None:
     row = Row("d:3", {"instruction": "Add.", "input": "1+1", "output": "2"})
-    assert read(row) == Example((Message("user", "Add.\n\n1+1"), Message("assistant", "2")), "d:3")
+    messages = (Message("user", "Add.\n\n1+1"), Message("assistant", "2"))
+    assert read(row) == Example(messages, "d:3", extra={"input": "1+1"})
 
 
 @pytest.mark.parametrize("given", [{}, {"input": ""}, {"input": None}])
 def test_an_empty_input_leaves_no_trace(given: dict[str, str | None]) -> None:
-    messages = read(Row("d:1", {"instruction": "Add.", "output": "2", **given})).messages
-    assert messages[0].content == "Add."
+    example = read(Row("d:1", {"instruction": "Add.", "output": "2", **given}))
+    assert example.messages[0].content == "Add." and example.extra == {}
 
 
 def test_a_system_column_comes_first() -> None:

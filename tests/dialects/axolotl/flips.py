@@ -21,17 +21,35 @@ def _dataset(prefix: str) -> list[Flip]:
     rest: dict[str, Any] = {prefix: [{"path": "more.jsonl"}]} | ({"datasets": None} if streamed else {})
     chat: dict[str, Any] = PLAIN_ROWS | ({} if prefix == "datasets" else {prefix: [{"path": "more.jsonl"}]})
     at = f"{prefix}.0"
-    columns = (
-        *("field", "text_column", "field_messages", "field_tools", "field_chosen", "field_rejected"),
-        *(f"type.field_{name}" for name in ("instruction", "input", "output", "system")),
-    )
+    columns = ("field", "text_column", "field_messages", "field_tools", "field_chosen", "field_rejected")
+    own = ("field_instruction", "field_input", "field_output", "field_system", "system_prompt", "system_format")
+    judged = ("field_prompt", "field_chosen", "field_rejected", "field_completion", "field_label")
     return [
         (f"{at}.path", "a.jsonl", "owner/b", rest),
-        (f"{at}.data_files", ["a.jsonl"], "b.csv", rest | {prefix: [{"path": "json"}]}),
+        (f"{at}.data_files", ["a.jsonl"], ["a.jsonl", "b.csv"], rest | {prefix: [{"path": "json"}]}),
         (f"{at}.type", "alpaca", "completion", rest),
         (f"{at}.split", "train[:5%]", "train[:500]", rest),
         (f"{at}.name", "main", "other", rest),
         *((f"{at}.{name}", "one", "two", rest) for name in columns),
+        *((f"{at}.type.{name}", "one", "two", rest) for name in own),
+        (f"{at}.type.format", "{instruction}|{input}", "{instruction}", rest),
+        (f"{at}.type.no_input_format", "{instruction}|", "{instruction}", rest),
+        *((f"{at}.type.{name}", "one", "two", rest | DPO) for name in judged),
+        (f"{at}.type.prompt_format", "{prompt}|", "{prompt}", rest | DPO),
+        (f"{at}.type.chosen_format", "{chosen}|", "{chosen}", rest | DPO),
+        (f"{at}.type.rejected_format", "{rejected}|", "{rejected}", rest | DPO),
+        (f"{at}.type.completion_format", "{completion}|", "{completion}", rest | {"rl": "kto"}),
+        (f"{at}.message_property_mappings", {"role": "from"}, {"role": "from", "content": "value"}, rest),
+        *(
+            (f"{at}.{name}", "one", "two", rest)
+            for name in (
+                *("message_field_role", "message_field_content", "message_field_training"),
+                *("message_field_training_detail", "field_thinking", "template_thinking_key"),
+                *("field_human", "field_model"),
+            )
+        ),
+        (f"{at}.roles", {"user": ["asker"]}, {"user": ["asker"], "assistant": ["answerer"]}, rest),
+        (f"{at}.drop_system_message", True, False, rest),
         (f"{at}.roles_to_train", ["gpt"], ["assistant", "human"], rest),
         (f"{at}.chat_template", "chatml", "tokenizer_default", chat),
         (f"{at}.chat_template_jinja", "a.jinja", "b.jinja", chat),
@@ -109,6 +127,9 @@ FLIPS: list[Flip] = [
     ("embedding_lr_scale", 2, 3, {"learning_rate": 0.001}),
     ("loraplus_lr_ratio", 8, 16, LORA),
     ("loraplus_lr_embedding", "1e-6", 1e-5, LORA | {"loraplus_lr_ratio": 16}),
+    ("log_sweep_min_lr", 1e-6, 1e-5, {"lr_scheduler": "log_sweep"}),
+    ("log_sweep_max_lr", 1e-6, 1e-5, {"lr_scheduler": "log_sweep"}),
+    ("peft_layers_to_transform", [0, 1], 2, LORA | {"lora_target_modules": ["q_proj"]}),
     ("optim_args", "beta3=0.9,alpha=5", {"beta3": 0.8}, {}),
     *(
         (name, 1, 2, {})
@@ -118,7 +139,7 @@ FLIPS: list[Flip] = [
         )
     ),
     ("lr_scheduler", "constant", "constant_with_warmup", {}),
-    ("lr_scheduler_kwargs", {"num_cycles": 2}, {"min_lr_rate": 0.1}, {}),
+    ("lr_scheduler_kwargs", {"num_cycles": 2}, {"num_cycles": 3}, {}),
     ("cosine_min_lr_ratio", 0.1, 1.0, {}),
     ("warmup_steps", 10, 0.1, {}),
     ("warmup_ratio", 0.1, 0, {}),
@@ -161,7 +182,7 @@ FLIPS: list[Flip] = [
     ("torch_compile_mode", "default", "max-autotune", {"torch_compile": True}),
     ("dataloader_num_workers", 1, 2, {}),
     ("dataloader_pin_memory", True, False, {}),
-    ("deepspeed", "zero2.json", {"zero_optimization": {"stage": 2}}, {}),
+    ("deepspeed", {"zero_optimization": {"stage": 1}}, {"zero_optimization": {"stage": 2}}, {}),
     ("fsdp", ["full_shard", "auto_wrap"], [], {}),
     ("fsdp_config", {"fsdp_offload_params": True}, {"reshard_after_forward": False}, {}),
     ("ddp_timeout", 60, 120, {}),

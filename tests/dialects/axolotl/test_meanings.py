@@ -140,7 +140,6 @@ def test_pretraining_is_told_from_its_dataset() -> None:
         ("batch_size: 8\nmicro_batch_size: 4\ngradient_accumulation_steps: 3", "batch_size", "not 3"),
         ("warmup_steps: 5\nwarmup_ratio: 0.1", "warmup_ratio", "keep one"),
         ("evals_per_epoch: 4\neval_steps: 5", "eval_steps", "keep one"),
-        ("save_strategy: best", "save_strategy", "load_best_model_at_end"),
         ("flash_attention: true\nsdp_attention: true", "sdp_attention", "keep one"),
         ("attn_implementation: paged", "attn_implementation", "is not there"),
         ("bf16: true\nfp16: true", "fp16", "keep one"),
@@ -156,9 +155,9 @@ def test_pretraining_is_told_from_its_dataset() -> None:
         ("sequence_len: 12.5", "sequence_len", "not a value that sequence_len takes"),
         ("lora_target_linear: true\nlora_target_modules: [lm_head]", "lora_target_modules", "keep lora_target_linear"),
         ("lr_scheduler_kwargs: {waves: 2}", "lr_scheduler_kwargs", "no waves"),
-        ("expert_parallel_size: 8", "expert_parallel_size", "8: experts"),
         ("kto_desirable_weight: 0.2", "kto_desirable_weight", "not there"),
-        ("comet_api_key: abc", "comet_api_key", "environment"),
+        ("load_4bit: true", "load_4bit", "load_in_4bit"),
+        ("adapter: lora\npeft_layers_to_transform: [1]", "peft_layers_to_transform", "list the modules"),
     ],
 )  # fmt: skip
 def test_refusals(more: str, key: str, said: str) -> None:
@@ -170,13 +169,10 @@ def test_refusals(more: str, key: str, said: str) -> None:
 @pytest.mark.parametrize(
     ("dataset", "key", "said"),
     [
-        ("{path: a/b, type: jeopardy}", "type", "'jeopardy'"),
-        ("{path: a/b, type: 'alpaca:chat'}", "type", "'alpaca:chat'"),
-        ("{path: a/b, type: chat_template, chat_template: llama3}", "chat_template", "'llama3'"),
-        ("{path: a/b, data_files: [x.jsonl], type: alpaca}", "data_files", "download x.jsonl"),
-        ("{path: json, data_files: [x.jsonl, y.jsonl], type: alpaca}", "data_files", "2 files"),
-        ("{path: a/b, type: chat_template, message_property_mappings: {role: a}}", "message_property_mappings", "'a'"),
-        ("{path: a/b, type: chat_template, roles: {user: [asker]}}", "roles", "'asker'"),
+        ("{path: a/b, type: jeopardi}", "type", "did you mean jeopardy"),
+        ("{path: a/b, type: stepwise_supervised}", "type", "'stepwise_supervised'"),
+        ("{path: a/b, type: chat_template, chat_template: phi_3}", "chat_template", "'phi_3'"),
+        ("{path: a/b, type: chat_template, roles: {judge: [asker]}}", "roles", "'judge'"),
         ("{path: a/b, type: chat_template, roles_to_train: [judge]}", "roles_to_train", "'judge'"),
         ("{path: a/b, type: chat_template, train_on_eos: last}", "train_on_eos", "write turn"),
         ("{path: a/b, type: chat_template, chat_template_jinja: '{{ x }}'}", "chat_template_jinja", "save it"),

@@ -54,8 +54,21 @@ def _bits(values: Values) -> Effect:
     return applied({"quantise.bits": 4 if four else 8 if eight else 16})
 
 
+def _within(modules: list[str], values: Values) -> str:
+    """One expression for these modules in the named layers alone, as PEFT finds a layer's number in a module's path."""
+    layers = values.get("peft_layers_to_transform")
+    numbers = "|".join(str(whole(one)) for one in (layers if isinstance(layers, list) else [layers]))
+    lists = values.get("peft_layers_pattern")
+    above = "|".join(names(lists)) if lists else "[^.]*"
+    return rf"(?:.*\.)?(?:{above})\.(?:{numbers})\.(?:.*\.)?(?:{'|'.join(modules)})"
+
+
 def _targets(values: Values) -> Effect:
     modules = values.get("lora_target_modules")
+    if values.get("peft_layers_to_transform") not in (None, []):
+        if truth(values.get("lora_target_linear")) or not isinstance(modules, list):
+            raise Cannot("some layers of all modules cannot be named", "list the modules in lora_target_modules")
+        return applied({"adapter.targets": _within(modules, values)}, "these modules of these layers alone")
     if not truth(values.get("lora_target_linear")):
         if not modules:
             return inert("it names no layer")
@@ -84,8 +97,6 @@ def _loftq(value: Any, values: Values) -> Effect:
 def _unused(values: Values) -> bool:
     return has_adapter(values) and not values.get("lora_target_linear") and not values.get("lora_target_modules")
 
-
-_PATTERN = "write lora_target_modules as one regular expression that names the layers"
 
 ADAPTER: tuple[Row, ...] = (
     Spread("adapter", ("adapter.kind",), _adapter),
@@ -125,8 +136,8 @@ ADAPTER: tuple[Row, ...] = (
         "name layers in lora_target_modules",
         (None, []),
     ),
-    Refused("peft_layers_to_transform", "adapters on some layers", _PATTERN, (None, [])),
-    Refused("peft_layers_pattern", "adapters on some layers", _PATTERN, (None, [])),
+    Gather("peft_layers_to_transform", ("adapter.targets",), _targets),
+    Inert("peft_layers_pattern", "read with peft_layers_to_transform: what the list of layers is called"),
     Refused("peft_layer_replication", "layers are not replicated", "leave it out", (None, [])),
     Refused(
         "peft_trainable_token_indices",
@@ -137,9 +148,9 @@ ADAPTER: tuple[Row, ...] = (
     ),
     Refused("peft_ensure_weight_tying", "tied trained copies are not there", "name one of embed_tokens and lm_head"),
     Refused("gptq", "GPTQ weights are not there", "name the unquantised model and write load_in_4bit: true"),
-    Refused("gptq_groupsize", "GPTQ weights are not there", "leave it out"),
-    Refused("gptq_model_v1", "GPTQ weights are not there", "leave it out"),
-    Inert("gptq_disable_exllama", "it belongs to gptq"),
+    Refused("load_4bit", "GPTQ weights are not there", "name the unquantised model and write load_in_4bit: true"),
+    *(Inert(f"gptq_{name}", "it belongs to gptq") for name in ("groupsize", "model_v1", "disable_exllama", "bits")),
+    Inert("lora_out_dir", "the adapter is saved below output_dir"),
     Refused("relora", "restarting a merged LoRA is not there", "write adapter: lora alone"),
     *(
         Inert(f"relora_{name}", "it belongs to relora or its schedule, which is refused by its own key")

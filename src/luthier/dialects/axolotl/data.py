@@ -6,6 +6,7 @@ from typing import Any
 
 from luthier.dialects.axolotl.values import flag, found, instead, number, part, text, truth, whole
 from luthier.dialects.table import (
+    VANISHED,
     Cannot,
     Default,
     Effect,
@@ -21,6 +22,7 @@ from luthier.dialects.table import (
     refused,
     replaced,
 )
+from luthier.dialects.training_arguments_maths import DROPPED
 
 ALL_ROLES = ["assistant", "user", "system", "tool"]
 _OVERLONG = {"drop": "drop", "truncate": "truncate", "raise": "refuse"}
@@ -72,11 +74,14 @@ def _batching(*targets: str, note: str = "") -> Any:
     return gather
 
 
+_ACCUMULATED = "before transformers 4.46 each micro-batch counted alike; here each trained token does"
+
+
 def _accumulation(values: Values) -> Effect:
     steps, total = values.get("gradient_accumulation_steps"), values.get("batch_size")
     micro = _micro(values)
     if total is None:
-        return applied({"batch.accumulation": whole(steps)})
+        return applied({"batch.accumulation": whole(steps)}, _ACCUMULATED)
     share, rest = divmod(whole(total), micro)
     if rest or share < 1:
         raise Cannot(f"batch_size {total} is no multiple of micro_batch_size {micro}", "make it one")
@@ -85,7 +90,7 @@ def _accumulation(values: Values) -> Effect:
             f"batch_size {total} and micro_batch_size {micro} make {share} steps of accumulation, not {steps}",
             "keep gradient_accumulation_steps alone",
         )
-    return applied({"batch.accumulation": share}, "accumulation is batch_size / micro_batch_size")
+    return applied({"batch.accumulation": share}, "accumulation is batch_size / micro_batch_size, per device")
 
 
 def _evaluation_batch(value: Any, values: Values) -> Effect:
@@ -128,7 +133,10 @@ def _short(value: Any, values: Values) -> Effect:
 
 
 def _evaluation_packing(value: Any, values: Values) -> Effect:
-    return inert("documents in a pack never see one another and the loss is divided once by its tokens: it is the same")
+    return inert(
+        "on by default there; documents in a pack never see one another and the loss is divided once by its tokens, so "
+        "evaluation comes to the same either way"
+    )
 
 
 def _concatenated(value: Any, values: Values) -> Effect:
@@ -156,7 +164,9 @@ DATA: tuple[Row, ...] = (
         "max_packed_sequence_len",
         ("pack.kind", "pack.length"),
         _batching(
-            "pack.kind", "pack.length", note="it cut texts to this length across rows; here whole rows are packed"
+            "pack.kind",
+            "pack.length",
+            note="it cut texts to this length across rows, which saw one another; here whole rows are packed",
         ),
     ),
     Gather("multipack_real_batches", ("pack.length", "batch.micro"), _batching("pack.length", "batch.micro")),
@@ -170,7 +180,7 @@ DATA: tuple[Row, ...] = (
     Gather("batch_size", ("batch.accumulation",), _accumulation),
     Spread("eval_batch_size", ("batch.evaluate",), _evaluation_batch),
     Key("auto_find_batch_size", "batch.find_micro", flag),
-    Key("dataloader_drop_last", "batch.drop_last", flag),
+    Key("dataloader_drop_last", "batch.drop_last", flag, note=DROPPED),
     Key(
         "val_set_size",
         "data.holdout",
@@ -192,7 +202,10 @@ DATA: tuple[Row, ...] = (
     Spread("pretraining_sample_concatenation", (), _concatenated),
     Spread("sample_packing_sequentially", (), instead("packs are filled best-fit, whatever the order of the rows")),
     Inert("pretrain_multipack_attn", "documents in a pack never see one another", (None, True), "leave it out"),
-    Inert("pad_to_sequence_len", "nothing is padded: packs are as long as what is in them"),
+    Inert(
+        "pad_to_sequence_len",
+        "Axolotl padded to sequence_len rounded up to 64; nothing is padded here, and padding counted in no loss",
+    ),
     Inert("pad_to_multiple_of", "nothing is padded: packs are as long as what is in them"),
     Inert("batch_flattening", "a micro-batch is always one row without padding"),
     Inert("shuffle_merged_datasets", "each epoch has its own order; it only drew which rows are held out"),
@@ -215,8 +228,11 @@ DATA: tuple[Row, ...] = (
     Inert("preprocess_iterable", "rows are read whole, prepared once and kept on disk"),
     Refused("dataset_shard_num", "rows are not taken in shards", "split the file"),
     Inert("dataset_shard_idx", "it belongs to dataset_shard_num"),
-    Refused("skip_prepare_dataset", "rows are always prepared", "leave it out"),
-    Refused("push_dataset_to_hub", "prepared data are not uploaded", "leave it out"),
+    Spread(
+        "skip_prepare_dataset", (), instead("rows are always prepared before the first step; the batches are the same")
+    ),
+    Spread("push_dataset_to_hub", (), instead("prepared data stay in the cache and are not uploaded")),
+    Inert("collator_pad_to_longest", "nothing is padded: packs are as long as what is in them"),
     Refused("use_pose", *_POSE),
     Refused("pose_split_on_token_ids", *_POSE, unless=(None, [])),
     Inert("pose_max_context_len", "it belongs to use_pose"),
@@ -237,6 +253,7 @@ DEFAULTS: tuple[Default, ...] = (
     Default("sample_packing", False, {"pack.kind": "none"}, "every row by itself"),
     Default("val_set_size", 0.0, {"data.holdout": 0}, "no evaluation"),
     Default("train_on_inputs", False, {"data.train_on": ["assistant"]}, "the answers alone are learned"),
+    Default("untrainable_rows", "dropped", {"data.vanished": "drop"}, VANISHED),
     Default("excess_length_strategy", None, {"data.overlong": "split"}, "plain texts are cut into pieces", all_plain),
     Default("excess_length_strategy", "drop", {"data.overlong": "drop"}, "rows that are too long are left out"),
 )

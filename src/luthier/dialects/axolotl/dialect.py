@@ -5,6 +5,7 @@ from __future__ import annotations
 from luthier.dialects.axolotl import adapter, data, datasets, record, speed, training
 from luthier.dialects.axolotl.absent import ABSENT
 from luthier.dialects.axolotl.model import MODEL, TOKENIZER
+from luthier.dialects.deepspeed import deepspeed_companions, under_deepspeed
 from luthier.dialects.document import Document, load_yaml
 from luthier.dialects.tabular import TableDialect
 
@@ -12,6 +13,12 @@ _BESIDE = frozenset(
     ("datasets", "pretraining_dataset", "test_datasets", "micro_batch_size", "sequence_len", "num_epochs", "adapter")
 )
 """Of these a file of Axolotl's has at least one beside its base model."""
+
+_BLOCKS = {
+    **dict.fromkeys(("optimizer", "optim_args"), "optimizer"),
+    **dict.fromkeys(("lr_scheduler", "lr_scheduler_kwargs", "cosine_min_lr_ratio"), "scheduler"),
+}
+"""Keys that give way to a block of the DeepSpeed file."""
 
 
 def _parse(text: str, name: str) -> Document:
@@ -31,7 +38,7 @@ AXOLOTL = TableDialect(
         *adapter.ADAPTER,
         *datasets.DATASETS,
         *data.DATA,
-        *training.TRAINING,
+        *under_deepspeed(training.TRAINING, blocks=_BLOCKS),
         *speed.SPEED,
         *record.RECORD,
         *ABSENT,
@@ -46,5 +53,6 @@ AXOLOTL = TableDialect(
     ),
     parse=_parse,
     recognises=_recognises,
+    companions=deepspeed_companions,
 )
 """The dialect."""

@@ -27,6 +27,15 @@ def _model_config(value: Any, values: Values) -> Effect:
     )
 
 
+def _config_class(value: Any, values: Values) -> Effect:
+    if value is None or text(value) == "AutoConfig":
+        return inert(_FROM_CONFIG)
+    return refused(
+        f"{value} is the name of a class of configs, and the model's own config.json says which class it is",
+        "leave it out, or correct model_type in the config.json of a copy of the model",
+    )
+
+
 def _tokenizer_class(value: Any, values: Values) -> Effect:
     note = "the tokenizer's own files say which class it is; the fast one is used, and slow ones are converted"
     return inert(note)
@@ -39,7 +48,7 @@ MODEL: tuple[Row, ...] = (
     Key("model_revision", "model.revision", text, old=("revision_of_model",)),
     Spread("model_type", (), _model_class, old=("type_of_model",)),
     Spread("base_model_config", (), _model_config),
-    Spread("cls_model_config", (), _model_config),
+    Spread("cls_model_config", (), _config_class),
     Inert(
         "trust_remote_code",
         "a file cannot allow code from a model to run: models that transformers knows need none, and for others only "
@@ -74,7 +83,7 @@ MODEL: tuple[Row, ...] = (
     ),
     Inert("model_quantization_config_kwargs", "it belongs to model_quantization_config", whole=True),
     Refused("use_onebitllms", "one-bit weights are not there", "name a model stored in bf16"),
-    Refused("shrink_embeddings", "an embedding is never cut", "leave it out"),
+    Inert("shrink_embeddings", "rows of the embedding that no token has are kept: they cost memory and change nothing"),
     Refused("mean_resizing_embeddings", "new rows are not drawn from the mean of the old ones", "leave it out"),
     Inert("embeddings_skip_upcast", "what is trained is held in model.dtype, embeddings too"),
     Inert("fix_untrained_tokens", "no row of the embedding is left untouched by the optimiser", only=(None, False, [])),

@@ -44,7 +44,7 @@ def _recurs(per_epoch: str, steps: str, strategies: tuple[str, ...]) -> Callable
         if times and asked:
             raise Cannot(f"{per_epoch} and {steps} say when it recurs", "keep one of them")
         if named == "best":
-            raise Cannot("it cannot depend on what an evaluation finds", "write load_best_model_at_end: true")
+            return _recurs(*_EVALUATIONS)(values) if per_epoch == "saves_per_epoch" else "epoch"
         if named == "no":
             return "never"
         if named == "epoch" and not (times or asked):
@@ -67,7 +67,13 @@ def _evaluating(values: Values) -> Effect:
 
 
 def _saving(values: Values) -> Effect:
-    return applied({"checkpoint.every": _recurs(*_SAVES)(values)}, "and once at the end")
+    every = _recurs(*_SAVES)(values)
+    if str(values.get("save_strategy")).lower() == "best":
+        return replaced({"checkpoint.every": every}, "at each evaluation; load_best_model_at_end ends with the best")
+    return applied({"checkpoint.every": every}, "and once at the end" + (_LAST if every == "epoch" else ""))
+
+
+_LAST = "; once an epoch is its end, also in a run of one epoch"
 
 
 def _table(value: Any, values: Values) -> Effect:
@@ -153,7 +159,12 @@ RECORD: tuple[Row, ...] = (
     *(Gather(name, ("evaluate.every", "evaluate.at_start"), _evaluating) for name in ("evals_per_epoch", "eval_steps")),
     Gather("eval_strategy", ("evaluate.every", "evaluate.at_start"), _evaluating, old=("evaluation_strategy",)),
     Spread("eval_table_size", ("evaluate.table_rows",), _table),
-    Key("eval_max_new_tokens", "evaluate.generation.max_new_tokens", whole, old=("generation_max_new_tokens",)),
+    Key(
+        "eval_max_new_tokens",
+        "evaluate.generation.max_new_tokens",
+        whole,
+        old=("generation_max_new_tokens", "eval_table_max_new_tokens"),
+    ),
     Key("generation_temperature", "evaluate.generation.temperature", number),
     Key("generation_top_p", "evaluate.generation.top_p", number),
     Key("generation_top_k", "evaluate.generation.top_k", whole),
@@ -161,7 +172,7 @@ RECORD: tuple[Row, ...] = (
     Key("load_best_model_at_end", "evaluate.keep_best", flag),
     Key("metric_for_best_model", "evaluate.best_metric", _metric),
     Key("greater_is_better", "evaluate.higher_is_better", flag),
-    Refused("generate_samples", "it needs questions to answer", _ELSEWHERE),
+    Spread("generate_samples", (), instead(f"answers are shown where there are questions: {_ELSEWHERE}")),
     Inert("num_generation_samples", "it belongs to generate_samples"),
     Inert("generation_prompt_ratio", "it belongs to generate_samples"),
     Inert("generation_do_sample", "it belongs to generate_samples; a temperature of 0 takes the likeliest token"),
@@ -198,15 +209,20 @@ RECORD: tuple[Row, ...] = (
     Key("hf_mlflow_log_artifacts", "track.options.log_artifacts", flag),
     Key("comet_online", "track.options.online", flag),
     Key("comet_experiment_config", "track.options.experiment", whole=True),
-    Refused("comet_api_key", "a secret does not belong into a recipe", "put COMET_API_KEY into the environment"),
-    Refused("use_otel_metrics", "OpenTelemetry is not told", "leave it out; the run's own record has the numbers"),
+    *(
+        Inert(
+            f"{name}_api_key", f"a secret is never taken from a recipe; put {name.upper()}_API_KEY into the environment"
+        )
+        for name in ("comet", "wandb", "swanlab")
+    ),
+    Spread("use_otel_metrics", (), instead("OpenTelemetry is not told; the run's own record has the numbers")),
     Inert("otel_metrics_host", "it belongs to use_otel_metrics"),
     Inert("otel_metrics_port", "it belongs to use_otel_metrics"),
     *(Inert(f"swanlab_{name}", "answers are shown in the run's own report") for name in _SWANLAB),
     Key("logging_steps", "track.every", _shown_every),
     Inert("include_tokens_per_second", "the run's own record always has its speed"),
     Inert("include_tkps", "the run's own record always has its speed"),
-    Refused("profiler_steps", "profiles of memory are not taken", "leave it out"),
+    Spread("profiler_steps", (), instead("memory is measured at every step, not profiled")),
     Inert("profiler_steps_start", "it belongs to profiler_steps"),
     Spread("loss_watchdog_threshold", (), instead(_WATCHDOG)),
     Inert("loss_watchdog_patience", "it belongs to loss_watchdog_threshold"),

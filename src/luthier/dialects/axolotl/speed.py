@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from luthier.dialects.axolotl.values import asks, flag, instead, mapping, names, text, truth, whole
+from luthier.dialects.axolotl.values import flag, instead, mapping, names, text, truth, whole
+from luthier.dialects.deepspeed import names_deepspeed
 from luthier.dialects.table import (
     Cannot,
     Default,
@@ -18,6 +19,7 @@ from luthier.dialects.table import (
     Values,
     applied,
     inert,
+    refused,
     replaced,
 )
 
@@ -25,6 +27,7 @@ _TYPES = ("bf16", "fp16", "bfloat16", "float16", "float32")
 _ATTENTION = {
     "flash_attention_2": "flash", "flash_attention_3": "flash", "flash_attention": "flash", "sdpa": "sdpa",
     "flex_attention": "flex", "eager": "eager", "xformers": "varlen", "sdpa_varlen": "varlen",
+    "sage": "auto", "fp8": "auto",
 }  # fmt: skip
 _SWITCHES = {
     "flash_attention": "flash_attention_2", "xformers_attention": "xformers", "sdp_attention": "sdpa",
@@ -42,6 +45,10 @@ _PLUGINS = {_CUT, "axolotl.integrations.liger.LigerPlugin", "axolotl.integration
 }
 
 
+def _in_deepspeed(kind: str, values: Values) -> bool:
+    return any(key.endswith(f": {kind}.enabled") and on is True for key, on in values.items())
+
+
 def _types(values: Values) -> Effect:
     asked = {name: values.get(name) for name in _TYPES}
     bf16 = asked["bf16"]
@@ -54,11 +61,16 @@ def _types(values: Values) -> Effect:
             raise Cannot("products are computed in bf16 or in fp16", "keep one of bf16 and fp16")
         return applied({"precision.compute": "fp16"})
     if bf16 == "full":
-        raise Cannot("evaluation in other numbers than training", "write bf16: true")
+        made = {"precision.compute": "bf16", "model.dtype": "bf16", "precision.full_evaluation": True}
+        return applied(made, "evaluated with the weights themselves in bf16; today's Axolotl refuses the word")
+    stated = next((kind for kind in ("bf16", "fp16") if _in_deepspeed(kind, values)), None)
+    if bf16 == "auto" and stated:
+        return applied({"precision.compute": stated}, "auto, and the DeepSpeed file says which")
     if bf16 == "auto" or (bf16 is None and not truth(asked["float32"])):
         return applied(
             {"precision.compute": "auto"},
-            "bf16 where the device is fast in it; elsewhere fp32, where Axolotl took fp16",
+            "bf16 where the device is fast in it; elsewhere fp32, where Axolotl took fp16. Weights that train stay in "
+            "fp32, which Axolotl held in the same short type; model.dtype=bf16 does so",
         )
     if flag(bf16 or False):
         return applied(
@@ -82,6 +94,8 @@ def _attention(values: Values) -> Effect:
         return applied({"model.attention": "auto"})
     if name not in _ATTENTION:
         raise Cannot(f"the attention {name!r} is not there", "write attn_implementation: flash_attention_2 or sdpa")
+    if name in ("sage", "fp8"):
+        return replaced({"model.attention": "auto"}, "attention in 8 bits is replaced by that of the compute type")
     if name == "xformers" or given not in (None, *_ATTENTION):
         return replaced({"model.attention": _ATTENTION[name]}, "the same arithmetic in a kernel that is still made")
     return applied({"model.attention": _ATTENTION[name]}, "documents in a pack are isolated under every kernel")
@@ -151,22 +165,18 @@ def _sharding(values: Values) -> Effect:
     return applied(made | ({"parallel.fsdp_config": given} if given else {}), "FSDP2, one shard group")
 
 
-def _deepspeed(value: Any, values: Values) -> Effect:
-    if not value:
-        return inert("null: DeepSpeed is not used")
-    made = {"parallel.engine": "deepspeed"}
-    if isinstance(value, dict):
-        return applied({**made, "parallel.deepspeed_config": value})
-    return applied({**made, "parallel.deepspeed": text(value)}, "the file's own optimizer and scheduler win")
-
-
 def _world(values: Values) -> Effect:
     sizes = {key: whole(values.get(key) or 1) for key in ("dp_shard_size", "dp_replicate_size")}
-    if sizes["dp_replicate_size"] > 1 and sizes["dp_shard_size"] > 1:
-        raise Cannot("shards within groups of copies are not there", "write dp_shard_size alone")
     tensor = whole(values.get("tensor_parallel_size") or 1)
     context = whole(values.get("context_parallel_size") or values.get("sequence_parallel_degree") or 1)
-    return applied({"batch.world": sizes["dp_shard_size"] * sizes["dp_replicate_size"] * tensor * context})
+    world = sizes["dp_shard_size"] * sizes["dp_replicate_size"] * tensor * context
+    return applied({"batch.world": world}, "the processes that the batch was meant for, in one shard group")
+
+
+def _expert_parallel(value: Any, values: Values) -> Effect:
+    if value is None or whole(value) <= 1:
+        return inert("1: each device has all experts")
+    return refused("experts are not spread over devices, which is another mesh and another batch", "write 1")
 
 
 _SAME = "a fused kernel for the same numbers; Luthier uses the plain ones"
@@ -182,7 +192,7 @@ _EXPERT_PARALLEL = ("backend", "num_nvl_bytes", "num_rdma_bytes", "token_capacit
 _COMPILER = ("torch_compile_options", "flex_attn_compile_kwargs", "deepcompile")
 _SWEEPS = ("gc_steps", "torch_empty_cache_steps", "gc_collect_steps")
 _EXPERTS = "how experts are computed; the numbers are the same"
-_MAKES_TYPES = ("precision.compute", "model.dtype")
+_MAKES_TYPES = ("precision.compute", "model.dtype", "precision.full_evaluation")
 _MAKES_SHARDS = (
     *("parallel.engine", "parallel.stage", "parallel.wrap", "parallel.fsdp_config", "parallel.offload_parameters"),
     *("parallel.offload_optimizer", "runtime.gradient_checkpointing"),
@@ -216,7 +226,7 @@ SPEED: tuple[Row, ...] = (
     Key("torch_compile_mode", "runtime.compile_mode", text),
     Key("dataloader_num_workers", "runtime.loader_workers", whole),
     Key("dataloader_pin_memory", "runtime.pin_memory", flag),
-    Spread("deepspeed", ("parallel.engine", "parallel.deepspeed", "parallel.deepspeed_config"), _deepspeed, whole=True),
+    Spread("deepspeed", ("parallel.engine", "parallel.deepspeed"), names_deepspeed, whole=True),
     Gather("fsdp", _MAKES_SHARDS, _sharding),
     Gather("fsdp_config", _MAKES_SHARDS, _sharding, whole=True),
     Key("ddp_timeout", "parallel.timeout", whole),
@@ -227,19 +237,19 @@ SPEED: tuple[Row, ...] = (
     Key("context_parallel_size", "parallel.context", whole, old=("sequence_parallel_degree",)),
     Gather("dp_shard_size", ("batch.world",), _world),
     Gather("dp_replicate_size", ("batch.world",), _world),
-    Spread("expert_parallel_size", (), asks("experts are not spread over devices", "leave it out", (None, 1))),
+    Spread("expert_parallel_size", (), _expert_parallel),
     *(
         Key(name, f"runtime.environment.{name}")
         for name in ("gpu", "gpu_count", "node_count", "provider", "memory", "region", "env")
     ),
-    Refused("sage_attention", "attention in 8 bits is not there", "write attn_implementation: flash_attention_2"),
+    Spread("sage_attention", (), instead("attention in 8 bits is replaced by that of the compute type, more exact")),
     Refused("s2_attention", "shifted sparse attention is not there", "write attn_implementation: flash_attention_2"),
-    Refused("fp8", "products in 8 bits are not there", "write bf16: true"),
+    Spread("fp8", (), instead("products in 8 bits are replaced by those of the compute type, which are more exact")),
     Inert("fp8_enable_fsdp_float8_all_gather", "it belongs to fp8"),
     Refused("fp32_norms", "norms have the type of the other weights", "write bf16: false"),
     Inert("fp32_norm_classes", "it belongs to fp32_norms"),
-    Refused("liger_use_token_scaling", "the loss is divided once, by all trained tokens", "leave it out"),
-    Refused("use_ray", "Ray does not start the processes", "start them with torchrun"),
+    Refused("liger_use_token_scaling", "a token's loss is not weighed by its own probability", "leave it out"),
+    Spread("use_ray", (), instead("Ray does not start the processes; torchrun does, to the same result")),
     Inert("ray_num_workers", "it belongs to use_ray"),
     Inert("ray_run_name", "it belongs to use_ray"),
     Inert("resources_per_worker", "it belongs to use_ray", whole=True),

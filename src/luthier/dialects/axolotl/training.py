@@ -6,6 +6,7 @@ from typing import Any
 
 from luthier.dialects import names as hugging_face
 from luthier.dialects.axolotl.values import asks, mapping, number, part, truth, whole
+from luthier.dialects.deepspeed import UNCLIPPED
 from luthier.dialects.table import (
     Cannot,
     Default,
@@ -18,8 +19,10 @@ from luthier.dialects.table import (
     Values,
     applied,
     inert,
-    refused,
 )
+from luthier.dialects.training_arguments_maths import optimizer_note as hugging_face_note
+from luthier.dialects.training_arguments_schedule import CONSTANTS, curve_constants
+from luthier.dialects.training_arguments_schedule import schedule as hugging_face_schedule
 
 OWN_OPTIMIZERS = (
     *("optimi_adamw", "ao_adamw_4bit", "ao_adamw_8bit", "ao_adamw_fp8", "adopt_adamw", "came_pytorch", "lion_pytorch"),
@@ -27,7 +30,6 @@ OWN_OPTIMIZERS = (
 )
 OWN_SCHEDULES = ("one_cycle", "rex", "log_sweep")
 PREFERENCES = ("dpo", "ipo", "kto", "orpo", "simpo")
-_CURVES = ("cosine", "linear", "constant")
 _LATER = "leave it out"
 
 
@@ -37,20 +39,20 @@ def _optimizer(value: Any) -> str:
     return hugging_face.optimizer(value)
 
 
-def _schedule_name(value: Any) -> str:
-    if isinstance(value, str) and value in OWN_SCHEDULES:
-        return value
-    name = hugging_face.schedule(value)
-    return {"constant_with_warmup": "constant", "cosine_with_min_lr": "cosine"}.get(name, name)
+def _optimiser(value: Any, values: Values) -> Effect:
+    if value is None:
+        return inert("null: left at the default")
+    return applied({"optimizer.kind": _optimizer(value)}, hugging_face_note(value))
 
 
 def _schedule(value: Any, values: Values) -> Effect:
     if value is None:
         return inert("null: left at the default")
-    kind = _schedule_name(value)
-    if value == "constant":
-        return applied({"schedule.kind": kind, "schedule.warmup_steps": 0}, "plain constant has no warm-up")
-    return applied({"schedule.kind": kind})
+    if value in OWN_SCHEDULES:
+        made: dict[str, Any] = {"schedule.kind": value}
+        return applied(made | ({"schedule.args.beta": 0.9} if value == "rex" else {}))
+    constants = {"lr_scheduler_kwargs": values.get("lr_scheduler_kwargs"), "learning_rate": values.get("learning_rate")}
+    return hugging_face_schedule(value, {"lr_scheduler_type": value, **constants})
 
 
 def _warmup(value: Any, values: Values) -> Effect:
@@ -59,6 +61,8 @@ def _warmup(value: Any, values: Values) -> Effect:
     if values.get("lr_scheduler") == "constant":
         return inert("lr_scheduler: constant has no warm-up; constant_with_warmup has")
     size = part(value) if number(value) else 0
+    if size == 1:
+        return applied({"schedule.warmup_steps": 2}, "Axolotl takes 2 for 1, whose first step would have no rate")
     if isinstance(size, float):
         return applied({"schedule.warmup_share": size}, "below 1 it is a share of the run")
     return applied({"schedule.warmup_steps": size}, "a warm-up longer than the run is cut to it")
@@ -77,17 +81,14 @@ def _warmup_share(value: Any, values: Values) -> Effect:
 def _curve(value: Any, values: Values) -> Effect:
     if not value:
         return inert("it names no constant")
-    given = dict(mapping(value))
-    made: dict[str, Any] = {}
-    names = {"num_cycles": "cycles", "power": "power", "min_lr_rate": "minimum"}
-    for theirs, ours in names.items():
-        if theirs in given:
-            made[f"schedule.{ours}"] = number(given.pop(theirs))
-    if "min_lr" in given:
-        made["schedule.minimum"] = number(given.pop("min_lr")) / (number(values.get("learning_rate") or 0) or 1)
-    if given and _schedule_name(values.get("lr_scheduler") or "cosine") in _CURVES:
-        return refused(f"the curve has no {', '.join(given)}", _LATER)
-    return applied(made | ({"schedule.args": given} if given else {}))
+    given, kind = mapping(value), values.get("lr_scheduler") or "cosine"
+    if kind in OWN_SCHEDULES:
+        return inert("a curve of Axolotl's own takes none")
+    kind = hugging_face.schedule(kind)
+    if kind.startswith("constant"):
+        return inert("a constant rate takes none, upstream neither")
+    made = curve_constants(kind, given, lambda: number(values.get("learning_rate") or 0) or 1.0)
+    return applied(made) if made else inert("it names no constant")
 
 
 def _clip(value: Any) -> float | None:
@@ -149,7 +150,7 @@ TRAINING: tuple[Row, ...] = (
     Key("num_epochs", "batch.epochs", number),
     Spread("max_steps", ("batch.steps",), _steps),
     Key("seed", "seed", whole),
-    Key("optimizer", "optimizer.kind", _optimizer),
+    Spread("optimizer", ("optimizer.kind",), _optimiser),
     Key("learning_rate", "optimizer.lr", number),
     Key(
         "weight_decay",
@@ -170,10 +171,14 @@ TRAINING: tuple[Row, ...] = (
         _constant,
         ("adam_beta3", "adam_epsilon2", "dion_lr", "dion_momentum", "dion_rank_fraction", "dion_rank_multiple_of"),
     ),
-    Spread("lr_scheduler", ("schedule.kind", "schedule.warmup_steps"), _schedule),
+    Spread(
+        "lr_scheduler",
+        ("schedule.kind", "schedule.warmup_steps", "schedule.cycles", "schedule.minimum", "schedule.args.beta"),
+        _schedule,
+    ),
     Spread(
         "lr_scheduler_kwargs",
-        ("schedule.cycles", "schedule.power", "schedule.minimum", "schedule.args"),
+        CONSTANTS,
         _curve,
         whole=True,
     ),
@@ -190,6 +195,9 @@ TRAINING: tuple[Row, ...] = (
     Inert("adam_eps", "no key of Axolotl, which passes over it; the constant is adam_epsilon"),
     Refused("lr_groups", "several learning rates are not there", _LATER, (None, []), whole=True),
     Refused("optim_target_modules", "low-rank gradients (GaLore) are not there", "write adapter: lora", (None, [])),
+    Key("log_sweep_min_lr", "schedule.args.min_lr", number),
+    Key("log_sweep_max_lr", "schedule.args.max_lr", number),
+    Refused("rl_adapter_ref_model", "the reference is the model before its first step", "leave it out"),
     Refused("torchdistx_path", "torchdistx is no longer made", "write optimizer: adamw_torch"),
     Refused("lr_scheduler_type", "Axolotl calls it lr_scheduler", "write lr_scheduler", ()),
     Spread("rl", ("method.kind",), _objective),
@@ -226,6 +234,7 @@ DEFAULTS: tuple[Default, ...] = (
     Default("learning_rate", 2e-4, {"optimizer.lr": 2e-4}, "Axolotl insists on it; this is Luthier's own"),
     Default("optimizer", "adamw_torch_fused", {"optimizer.kind": "adamw"}),
     Default("weight_decay", 0.0, {"optimizer.weight_decay": 0.0}),
+    UNCLIPPED,
     Default("max_grad_norm", 1.0, {"optimizer.clip": 1.0}),
     Default("lr_scheduler", "cosine", {"schedule.kind": "cosine"}),
     Default(

@@ -1,0 +1,125 @@
+"""A block of rows -> flat tokens: the work that can be done in any process, without what came before."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from luthier.data.block import Block, Broken, Part
+from luthier.data.convert import attempts_of
+from luthier.data.duplicates import HASHES, Signatures, signatures_of
+from luthier.data.encoder import Encoder
+from luthier.data.example import Example, Message
+from luthier.data.plain import ROLES, finished, spans_of
+from luthier.data.store import Batch
+from luthier.data.template import ChatTemplate, template_source
+from luthier.data.tokens import Tokens, tokenise
+from luthier.errors import DataError, TemplateError
+from luthier.recipe import Recipe
+from luthier.recipe.data import Source
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What a block became: its documents, their signatures if those are wanted, and the rows that are of no use."""
+
+    batch: Batch
+    signatures: Signatures | None
+    broken: list[Broken]
+
+
+class Maker:
+    """Makes the tokens of examples for one recipe and tokenizer."""
+
+    def __init__(self, recipe: Recipe, encoder: Encoder) -> None:
+        self.recipe, self.encoder = recipe, encoder
+        self._template: ChatTemplate | None = None
+
+    @classmethod
+    def open(cls, recipe: Recipe, tokenizer: Path) -> Maker:
+        """One with its tokenizer read from a directory."""
+        return cls(recipe, Encoder.open(tokenizer))
+
+    def template(self) -> ChatTemplate:
+        """The chat template, compiled when a conversation first needs it."""
+        if self._template is None:
+            data = self.recipe.data
+            self._template = ChatTemplate(
+                template_source(data.template, self.encoder),
+                self.encoder,
+                train_on=data.train_on,
+                system=data.system,
+                last_turn_only=data.last_turn_only,
+            )
+        return self._template
+
+    def block(self, source: Source, block: Block) -> Made:
+        """The block's rows, all through; ``source`` names their format.
+
+        Raises:
+            DataError: conversations where documents are read, or a template that refuses one.
+        """
+        part = Part.of(source, block)
+        broken: list[Broken] = []
+        examples: list[Example] = []
+        for attempt in attempts_of(part):
+            if isinstance(attempt, Example):
+                examples.append(attempt)
+            else:
+                broken.append(Broken(attempt, block.raw(attempt.place)))
+        return Made(*self.examples(examples), broken=[*part.broken, *broken])
+
+    def examples(self, examples: Sequence[Example]) -> tuple[Batch, Signatures | None]:
+        """Their documents, none left out, and their signatures if the recipe looks for near duplicates."""
+        if not examples:
+            near = None if self.recipe.data.near_duplicates is None else np.zeros((0, HASHES), np.uint32)
+            return Batch.of([]), near
+        near = None if self.recipe.data.near_duplicates is None else signatures_of(examples)
+        return Batch.of(self._tokens(examples)), near
+
+    def _tokens(self, chunk: Sequence[Example]) -> list[Tokens]:
+        for example in chunk:
+            self._check(example)
+        train_on = ROLES if self.recipe.method.kind == "pretrain" else self.recipe.data.train_on
+        spans = [spans_of(example, self.template, self.encoder, train_on) for example in chunk]
+        made = tokenise(spans, [example.origin for example in chunk], self.encoder)
+        done = [finished(example, tokens, self.encoder) for example, tokens in zip(chunk, made, strict=True)]
+        if self.recipe.data.overlong != "keep_answer":
+            return done
+        return [self._headed(tokens, example) for tokens, example in zip(done, chunk, strict=True)]
+
+    def _check(self, example: Example) -> None:
+        """Refuse a row that is not what the method learns from."""
+        kind = self.recipe.method.kind
+        if kind == "pretrain" and not example.plain:
+            raise DataError(
+                "pretraining reads plain documents, and this row is a conversation",
+                place=example.origin,
+                remedy="set method.kind: sft, or name the column of the text in the source's columns",
+            )
+        if kind in ("pretrain", "sft") and (example.rejected or example.label is not None):
+            raise DataError(
+                f"this row judges its answers, which method.kind {kind} does not learn from",
+                place=example.origin,
+                remedy="choose another method.kind, or let columns name the prompt and the completion to learn, "
+                "with format: completion",
+            )
+
+    def _headed(self, tokens: Tokens, example: Example) -> Tokens:
+        """With the length of the system message noted, and of what opens the turn after it, where it is to be cut."""
+        opens = example.messages[0].role == "system"
+        if len(tokens) <= self.recipe.data.max_length or example.plain or not (opens or self.recipe.data.system):
+            return tokens
+        try:
+            # Some templates refuse a conversation without a question; a stand-in shares no text with this one's.
+            stand_in = Message("user", "\N{REPLACEMENT CHARACTER}", trained=False)
+            spans = self.template().spans(replace(example, messages=(*example.messages[:opens], stand_in)))
+        except TemplateError:
+            return tokens
+        ids = tokenise([spans], [""], self.encoder)[0].ids
+        shared = min(len(ids), len(tokens))
+        differing = np.flatnonzero(ids[:shared] != tokens.ids[:shared])
+        return replace(tokens, head=int(differing[0]) if len(differing) else shared)

@@ -1,0 +1,1 @@
+"""What a reading says, for people: in their language and in their words."""

@@ -1,0 +1,86 @@
+"""A saved adapter as files: where it lies, what it is. No torch."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from luthier.errors import ModelError
+from luthier.model.tokenizer import local_directory
+
+SETTINGS = "adapter_config.json"
+KINDS = {"LORA": "lora", "IA3": "ia3", "PREFIX_TUNING": "prefix", "PROMPT_TUNING": "prompt"}
+"""PEFT's names of the kinds of adapters -> ours."""
+
+FEEDFORWARD = ("down_proj", "dense_4h_to_h", "fc2", "w2", "fc_out")
+"""Names of the last layer of an MLP in the architectures that there are."""
+
+
+def adapter_directory(named: str) -> Path:
+    """Where an adapter lies: a directory in PEFT's layout, a run's folder, or a name on the hub.
+
+    Raises:
+        ModelError: there is no adapter.
+    """
+    directory = local_directory(named, None)
+    for place in (directory, directory / "model"):
+        if (place / SETTINGS).exists():
+            return place
+    raise ModelError("holds no adapter", place=named, remedy=f"name a folder with an {SETTINGS}, or a run's folder")
+
+
+def adapter_settings(directory: Path) -> dict[str, Any]:
+    """The plain values of an adapter's settings file.
+
+    Raises:
+        ModelError: it is damaged.
+    """
+    path = directory / SETTINGS
+    try:
+        settings = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(settings, dict):
+            return settings
+        raise ValueError("it holds no mapping")
+    except (OSError, ValueError) as error:
+        raise ModelError(f"cannot be read: {error}", place=str(path), remedy="save the adapter again") from error
+
+
+def rows_of(settings: dict[str, Any]) -> set[int]:
+    """The rows of the embeddings that train beside an adapter."""
+    rows = settings.get("trainable_token_indices") or {}
+    return {index for given in (rows.values() if isinstance(rows, dict) else [rows]) for index in given}
+
+
+def settings_of(settings: dict[str, Any]) -> dict[str, Any]:
+    """The recipe's settings of the adapter that such a file describes: those that decide its shape and its scale."""
+    kind = KINDS.get(str(settings.get("peft_type")))
+    if kind in ("prefix", "prompt"):
+        return {"virtual_tokens": settings["num_virtual_tokens"]}
+    targets = settings.get("target_modules") or ()
+    found: dict[str, Any] = {
+        "targets": targets if isinstance(targets, str) else tuple(sorted(targets)),
+        "modules_to_save": tuple(settings.get("modules_to_save") or ()),
+        "fan_in_fan_out": bool(settings.get("fan_in_fan_out")),
+    }
+    if kind == "lora":
+        found |= {
+            "rank": settings["r"],
+            "alpha": float(settings["lora_alpha"]),
+            "rank_pattern": dict(settings.get("rank_pattern") or {}),
+            "alpha_pattern": dict(settings.get("alpha_pattern") or {}),
+            "dora": bool(settings.get("use_dora")),
+            "rslora": bool(settings.get("use_rslora")),
+            "bias": settings.get("bias", "none"),
+            "init": "default",
+        }
+    return found
+
+
+def is_feedforward(layer: str) -> bool:
+    """Whether a layer is the last of an MLP, by its name.
+
+    >>> is_feedforward("model.layers.0.mlp.down_proj"), is_feedforward("k_proj"), is_feedforward("h.0.mlp.c_proj")
+    (True, False, True)
+    """
+    return layer.rpartition(".")[2] in FEEDFORWARD or layer.endswith("mlp.c_proj")

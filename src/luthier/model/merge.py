@@ -1,0 +1,186 @@
+"""An adapter written into the weights of its base, file by file, and called done only when the logits agree."""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from transformers import BitsAndBytesConfig
+
+from luthier.errors import ModelError
+from luthier.model.adapter_files import KINDS, adapter_settings, rows_of
+from luthier.model.deltas import Deltas
+from luthier.model.load import DTYPES, open_model
+from luthier.model.quantise import dequantised, is_quantised, loading, read_quantisation
+from luthier.model.save import base_of, open_on_base
+from luthier.model.tokenizer import local_directory, write_tokenizer
+from luthier.model.weights import Weights
+
+TOLERANCE = {torch.float32: 1e-4, torch.float16: 1e-2, torch.bfloat16: 5e-2}
+"""Largest difference of logits, relative to their size (norms over the probes), by the type of the merged weights:
+some times that type's unit roundoff of 6e-8, 5e-4 and 4e-3."""
+
+PROBES = (2, 48)
+"""Texts and tokens of each that the logits are compared on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """What was written, and how its logits compare, relative to their size: ``error`` is the distance from the
+    adapter on its base, ``effect`` the adapter's own from the base alone."""
+
+    directory: Path
+    files: int
+    dtype: str
+    error: float
+    effect: float
+
+
+def merge(adapter: Path, out: Path, *, base: str | None = None, dtype: str = "auto") -> Merged:
+    """Write the base model with the adapter merged in to ``out``.
+
+    One weight file of the base is in memory at a time; the comparison then needs the model once whole. An adapter that
+    was trained on quantised weights goes onto the full ones; one that began as what quantisation lost (LoftQ) goes
+    onto the weights that the quantised ones stand for.
+
+    Args:
+        base: another place of the base model than the adapter names.
+        dtype: fp32, bf16 or fp16; auto keeps each weight in the type it has.
+
+    Raises:
+        ModelError: nothing to merge or to merge onto, or the merged model does not say what the adapter says;
+            nothing is left at ``out``.
+    """
+    settings = adapter_settings(adapter)
+    if KINDS.get(str(settings.get("peft_type"))) not in ("lora", "ia3"):
+        raise ModelError(
+            f"{settings.get('peft_type')} adds tokens and changes no weight, so there is nothing to merge",
+            place=str(adapter),
+            remedy="use it as it is, with luthier generate or PEFT",
+        )
+    if out.exists() and any(out.iterdir()):
+        raise ModelError("is not empty", place=str(out), remedy="name another folder with --out")
+    under = local_directory(base, None) if base is not None else base_of(adapter)
+    aside = out.with_name(f".{out.name}.merging")
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir(parents=True)
+    try:
+        files, kind = _write(adapter, settings, under, aside, dtype)
+        error, effect = _compare(adapter, under, aside)
+        _judge(error, effect, kind, out)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        os.replace(aside, out)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    return Merged(out, files, str(kind).removeprefix("torch."), error, effect)
+
+
+def _write(adapter: Path, settings: dict[str, Any], base: Path, out: Path, dtype: str) -> tuple[int, torch.dtype]:
+    """Write every file of the merged model; returns how many weight files, and the narrowest type in them."""
+    weights, deltas = Weights(base), Deltas(adapter, settings)
+    config = json.loads((base / "config.json").read_text(encoding="utf-8"))
+    deltas.fit(weights, tied=bool(config.get("tie_word_embeddings")))
+    stand_in = _dequantised_weights(adapter, base)
+    kinds: set[torch.dtype] = set()
+    index: dict[str, str] = {}
+    for file in weights.files:
+        tensors = weights.of_file(file)
+        own = {name: one.dtype for name, one in tensors.items()}
+        tensors |= {name: stand_in[name] for name in tensors.keys() & stand_in.keys()}
+        tensors = deltas.apply(tensors, DTYPES.get(dtype))
+        if dtype not in DTYPES:
+            tensors = {name: one.to(own.get(name, one.dtype)) for name, one in tensors.items()}
+        save_file({name: one.contiguous() for name, one in tensors.items()}, out / file.name, metadata={"format": "pt"})
+        kinds |= {one.dtype for one in tensors.values() if one.is_floating_point()}
+        index |= dict.fromkeys(tensors, file.name)
+    if len(weights.files) > 1:
+        tree = {"metadata": {}, "weight_map": dict(sorted(index.items()))}
+        (out / "model.safetensors.index.json").write_text(json.dumps(tree, indent=2), encoding="utf-8")
+    config["vocab_size"] = deltas.vocabulary or config["vocab_size"]
+    if deltas.untied:
+        config["tie_word_embeddings"] = False
+    if dtype in DTYPES:
+        config.pop("torch_dtype", None)
+        config["dtype"] = str(DTYPES[dtype]).removeprefix("torch.")
+    (out / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    if (base / "generation_config.json").exists():
+        shutil.copyfile(base / "generation_config.json", out / "generation_config.json")
+    write_tokenizer(adapter if (adapter / "tokenizer.json").exists() else base, out, None)
+    for name in ("chat_template.jinja", "chat_template.json"):
+        source = next((place / name for place in (adapter, base) if (place / name).exists()), None)
+        if source is not None:
+            shutil.copyfile(source, out / name)
+    return len(weights.files), max(kinds, key=lambda kind: TOLERANCE.get(kind, 0))
+
+
+def _dequantised_weights(adapter: Path, base: Path) -> dict[str, torch.Tensor]:
+    """The weights that an adapter's quantised base stands for, by name; none where the full ones will do."""
+    kept = read_quantisation(adapter)
+    if kept is None or not kept.needed:
+        return {}
+    model = open_model(base, "sdpa", "auto", loading(kept.config, "cpu"))
+    return {
+        f"{name}.weight": dequantised(module)
+        for name, module in model.named_modules()
+        if is_quantised(getattr(module, "weight", torch.empty(0)))
+    }
+
+
+def _compare(adapter: Path, base: Path, merged: Path) -> tuple[float, float]:
+    """(error, effect) of a merged model, one model in memory at a time."""
+    kept = read_quantisation(adapter)
+    quantised: dict[str, Any] = {}
+    if kept is not None and kept.needed:
+        config = BitsAndBytesConfig.from_dict({**kept.config.to_dict(), "bnb_4bit_compute_dtype": "float32"})
+        quantised = loading(config, "cpu")
+    dtype = torch.float32 if _fits_in_fp32(merged) else "auto"
+    model = open_on_base(adapter, base, "sdpa", dtype, quantised)
+    ids = _probes(model.get_input_embeddings().weight.shape[0], rows_of(adapter_settings(adapter)))
+    with torch.no_grad():
+        wanted = model(input_ids=ids, use_cache=False).logits.float()
+        with model.disable_adapter():
+            plain = model(input_ids=ids, use_cache=False).logits.float()
+    del model
+    gc.collect()
+    with torch.no_grad():
+        found = open_model(merged, "sdpa", dtype).eval()(input_ids=ids, use_cache=False).logits.float()
+    size = float(wanted.norm())
+    return float((found - wanted).norm()) / size, float((plain - wanted).norm()) / size
+
+
+def _judge(error: float, effect: float, kind: torch.dtype, out: Path) -> None:
+    narrow = "" if kind is torch.float32 else "; --dtype fp32 rounds nothing"
+    told = f"the merged logits are {error:.1e} of their size away from the adapter's"
+    if not error <= TOLERANCE.get(kind, 0.0):
+        raise ModelError(
+            f"{told}, more than rounding to {str(kind).removeprefix('torch.')} explains: nothing was kept",
+            place=str(out),
+            remedy=f"check that --base is the model the adapter was trained on{narrow}",
+        )
+    if error > max(effect / 2, 1e-6):
+        raise ModelError(
+            f"{told}, and the adapter itself moves them by {effect:.1e} only, so that rounding would drown it",
+            place=str(out),
+            remedy=f"keep the adapter apart{narrow}",
+        )
+
+
+def _probes(vocabulary: int, rows: set[int]) -> torch.Tensor:
+    """Token ids to compare on, the same each time; tokens with rows of their own are among them."""
+    ids = torch.randint(vocabulary, PROBES, generator=torch.Generator().manual_seed(0))
+    own = torch.tensor(sorted(rows)[: PROBES[1] // 2], dtype=torch.long)
+    ids[0, : len(own)] = own
+    return ids
+
+
+def _fits_in_fp32(directory: Path) -> bool:
+    """Whether the model in fp32 takes less than half of the machine's memory."""
+    numbers = sum(torch.Size(size).numel() for size, _ in Weights(directory).types().values())
+    return 4 * numbers < os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2

@@ -1,0 +1,102 @@
+"""How a LoRA adapter starts where that touches the frozen weights, and how it is saved all the same.
+
+PiSSA (Meng et al. 2024) and OLoRA (Büyükakyüz 2024) take the start s B0 A0 out of the weights W that they adapt. A
+trained adapter is therefore saved as [B, -B0] [A; A0] of twice the rank, whose product on the untouched W is the same.
+"""
+
+from __future__ import annotations
+
+import json
+from math import sqrt
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft.tuners.lora import LoraLayer
+from safetensors.torch import load_file, save_file
+
+from luthier.errors import ModelError
+from luthier.model.adapter_files import SETTINGS
+from luthier.model.quantise import dequantised, is_quantised
+from luthier.model.weights import Weights
+
+START: dict[str, Any] = {
+    "default": True,
+    "gaussian": "gaussian",
+    "pissa": "pissa",
+    "olora": "olora",
+    "orthogonal": "orthogonal",
+    "loftq": True,
+}
+"""Our name -> PEFT's; LoftQ's start is put in afterwards."""
+
+WEIGHTS = "adapter_model.safetensors"
+
+
+def _layers(model: torch.nn.Module) -> dict[str, Any]:
+    """The adapted linear layers by name."""
+    return {
+        name: module
+        for name, module in model.named_modules()
+        if isinstance(module, LoraLayer) and "default" in module.lora_A
+    }
+
+
+def keep_start(model: torch.nn.Module) -> None:
+    """Remember where an adapter starts, on its layers."""
+    for layer in _layers(model).values():
+        pair = (layer.lora_A["default"].weight, layer.lora_B["default"].weight)
+        layer.start = tuple(half.detach().float().cpu().clone() for half in pair)
+
+
+def write_relative(model: torch.nn.Module, directory: Path) -> None:
+    """Rewrite a saved adapter so that it fits the weights as they were; nothing where it does so already."""
+    starts = {name: layer.start for name, layer in _layers(model).items() if hasattr(layer, "start")}
+    if not starts:
+        return
+    path = directory / WEIGHTS
+    tensors = load_file(path)
+    for name, (first, second) in starts.items():
+        a, b = f"{name}.lora_A.weight", f"{name}.lora_B.weight"
+        tensors[a] = torch.cat([tensors[a], first.to(tensors[a].dtype)], dim=0)
+        tensors[b] = torch.cat([tensors[b], -second.to(tensors[b].dtype)], dim=1)
+    save_file(tensors, path, metadata={"format": "pt"})
+    settings = json.loads((directory / SETTINGS).read_text(encoding="utf-8"))
+    # The scale alpha / rank (rsLoRA: alpha / sqrt(rank)) has to stay as it was.
+    more = sqrt(2) if settings["use_rslora"] else 2
+    settings |= {"r": 2 * settings["r"], "lora_alpha": more * settings["lora_alpha"], "init_lora_weights": True}
+    settings["rank_pattern"] = {key: 2 * rank for key, rank in settings["rank_pattern"].items()}
+    settings["alpha_pattern"] = {key: more * alpha for key, alpha in settings["alpha_pattern"].items()}
+    (directory / SETTINGS).write_text(json.dumps(settings, indent=2, sort_keys=True), encoding="utf-8")
+
+
+def start_from_quantisation(model: torch.nn.Module, directory: Path) -> None:
+    """Start an adapter on quantised weights from the best approximation of what was lost (LoftQ, Li et al. 2023).
+
+    One round of it: the bits stay those of plain quantisation, so that the adapter fits them wherever they are made.
+
+    Raises:
+        ModelError: the directory lacks the weights before quantisation under the layers' own names.
+    """
+    weights = Weights(directory)
+    for name, layer in _layers(model).items():
+        base = layer.get_base_layer()
+        if not is_quantised(base.weight):
+            continue
+        original = f"{name.removeprefix('base_model.model.')}.weight"
+        if original not in weights:
+            raise ModelError(f"holds no weight {original}", place=str(directory), remedy="set adapter.init: default")
+        lost = weights[original].float().to(base.weight.device) - dequantised(base)
+        left, size, right = torch.linalg.svd(lost, full_matrices=False)
+        rank = min(layer.r["default"], len(size))
+        root = (size[:rank] / layer.scaling["default"]).sqrt()
+        a, b = layer.lora_A["default"].weight, layer.lora_B["default"].weight
+        with torch.no_grad():
+            layer.started_from_quantisation = True
+            a.zero_()[:rank] = root[:, None] * right[:rank]
+            b.zero_()[:, :rank] = left[:, :rank] * root
+
+
+def starts_from_quantisation(model: torch.nn.Module) -> bool:
+    """Whether an adapter began as what quantisation lost, so that it fits only the quantised weights."""
+    return any(getattr(layer, "started_from_quantisation", False) for layer in _layers(model).values())

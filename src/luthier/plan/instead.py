@@ -1,0 +1,208 @@
+"""What a recipe asks for that this machine or this version lacks, where the same result can be had otherwise: said in
+the plan, and done. What would change the result is refused (``support.py``), never exchanged."""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import dataclass
+from typing import Any
+
+from luthier.data.convert import attempts_of, format_of
+from luthier.data.encoder import Encoder
+from luthier.data.example import TEXT, Example
+from luthier.data.template import missing_tokens
+from luthier.errors import ModelError
+from luthier.model.adapter_files import KINDS, adapter_directory, adapter_settings, settings_of
+from luthier.plan.compute import device_here
+from luthier.recipe import Recipe
+from luthier.recipe.field import Section
+from luthier.recipe.optimizers import OPTIMIZERS, STANDS_IN
+
+SAME_ADAMW = tuple(name for name, facts in OPTIMIZERS.items() if facts.equal == "adamw")
+"""AdamW whose state is stored otherwise."""
+
+UNPAGED = "a CPU has no second memory to page to: the state lies in host memory anyway, and its numbers are the same"
+
+KERNELS = ("varlen", "flash", "flex", "eager")
+"""Attention that computes what ``auto`` computes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Instead:
+    """A setting that something else stands in for: its key, what was asked for, what is done, and why."""
+
+    key: str
+    asked: Any
+    done: Any
+    why: str
+
+    def __str__(self) -> str:
+        return f"{self.key}: {_shown(self.asked)} becomes {_shown(self.done)}: {self.why}"
+
+
+def substituted(recipe: Recipe) -> tuple[Recipe, tuple[Instead, ...]]:
+    """The recipe as it can run here, and what was exchanged in it."""
+    found = [one for rule in RULES for one in rule(recipe)]
+    for one in found:
+        recipe = _changed(recipe, one.key.split("."), one.done)
+    return recipe, tuple(found)
+
+
+def with_template(recipe: Recipe, encoder: Encoder) -> tuple[Recipe, tuple[Instead, ...]]:
+    """The recipe with a chat template named, where its rows need one and its tokenizer has none.
+
+    Rows in the Alpaca format have Alpaca's own; other conversations get ChatML.
+
+    Raises:
+        DataError: the first row cannot be read.
+    """
+    data = recipe.data
+    if data.template != "auto" or encoder.chat_template is not None or recipe.method.kind == "pretrain":
+        return recipe, ()
+    first = next(iter(attempts_of(data.train[0])), None)
+    if not isinstance(first, Example) or first.messages[0].role == TEXT:
+        return recipe, ()
+    chosen = "alpaca" if format_of(data.train[0]) == "alpaca" else "chatml"
+    why = "the tokenizer has no chat template; this one is saved with the result"
+    return _changed(recipe, ["data", "template"], chosen), (Instead("data.template", "auto", chosen, why),)
+
+
+def lacking_tokens(recipe: Recipe, encoder: Encoder) -> tuple[str, ...]:
+    """A warning where the tokenizer reads control tokens of a named chat template as ordinary text."""
+    if recipe.data.template == "auto" or recipe.method.kind == "pretrain":
+        return ()
+    lacking = missing_tokens(recipe.data.template, encoder)
+    if not lacking:
+        return ()
+    told = f"{', '.join(lacking)} of the template {recipe.data.template} are no tokens of this tokenizer"
+    return (f"data.template: {told}, and are read as ordinary text (tokenizer.added_special adds them)",)
+
+
+def _optimizer(recipe: Recipe) -> list[Instead]:
+    """An optimiser whose package or device is not here, by one that makes the same steps."""
+    kind, device = recipe.optimizer.kind, device_here(recipe.runtime.device)
+    if recipe.optimizer.fallback == "refuse":
+        return []
+    if kind in STANDS_IN:
+        return [Instead("optimizer.kind", kind, *STANDS_IN[kind])]
+    facts = OPTIMIZERS.get(kind)
+    if facts is None:
+        return []
+    if kind == "paged_adamw_32bit" and device == "cpu":
+        return [Instead("optimizer.kind", kind, "adamw", UNPAGED)]
+    if facts.equal and not installed(facts.package):
+        why = f"{facts.install} is not installed (pip install {facts.install}); its state is kept in full precision"
+        return [Instead("optimizer.kind", kind, facts.equal, f"{why}, so nothing is rounded and it takes more memory")]
+    if kind.startswith("paged_") and device == "cpu" and installed(facts.package):
+        return [Instead("optimizer.kind", kind, unpaged(kind), UNPAGED)]
+    return []
+
+
+def unpaged(kind: str) -> str:
+    """The optimiser without the paging of its state between GPU and host.
+
+    >>> unpaged("paged_lion_32bit"), unpaged("paged_ademamix_32bit")
+    ('lion_32bit', 'ademamix')
+    """
+    bare = kind.removeprefix("paged_")
+    return bare if bare in OPTIMIZERS else bare.removesuffix("_32bit")
+
+
+def installed(package: str) -> bool:
+    """Whether a package is here, told without loading it."""
+    return not package or importlib.util.find_spec(package) is not None
+
+
+def _speed(recipe: Recipe) -> list[Instead]:
+    """Knobs of speed and memory that are not there; the result is the same without them."""
+    runtime, found = recipe.runtime, []
+    if recipe.model.attention in KERNELS:
+        why = "attention per document through torch's own kernels computes the same"
+        found.append(Instead("model.attention", recipe.model.attention, "auto", why))
+    for name, switch in runtime.kernels:
+        if switch == "on":
+            why = "the model's own operations compute the same"
+            found.append(Instead(f"runtime.kernels.{name}", "on", "off", why))
+    if runtime.compile:
+        found.append(Instead("runtime.compile", True, False, "layers run as they are written; only speed differs"))
+    if runtime.checkpoint_every > 1:
+        why = "every layer is computed again; only memory and speed differ"
+        found.append(Instead("runtime.checkpoint_every", runtime.checkpoint_every, 1, why))
+    return found
+
+
+def _precision(recipe: Recipe) -> list[Instead]:
+    if recipe.precision.compute == "fp16" and device_here(recipe.runtime.device) == "cpu":
+        why = "a CPU is far slower in fp16 than in fp32; auto is bf16 where it has instructions for it, else fp32"
+        return [Instead("precision.compute", "fp16", "auto", why)]
+    return []
+
+
+def _record(recipe: Recipe) -> list[Instead]:
+    found: list[Instead] = []
+    if recipe.track.to:
+        why = "trackers are not there yet; every value is in the run's events.jsonl and its report"
+        found.append(Instead("track.to", list(recipe.track.to), (), why))
+    if recipe.tokenizer.pad is not None:
+        found.append(Instead("tokenizer.pad", recipe.tokenizer.pad, None, "nothing is padded, so no token is needed"))
+    return found
+
+
+def _world(recipe: Recipe) -> list[Instead]:
+    """Processes that only share out a batch; one process takes their micro-batches one after another."""
+    world, parallel = recipe.batch.world, recipe.parallel
+    shared = parallel.engine in ("auto", "single", "ddp") and parallel.stage == 0 and parallel.deepspeed is None
+    if world in (None, 1) or not shared:
+        return []
+    accumulation = recipe.batch.accumulation
+    why = f"one process does the work of {world}, so that a step has the same batch"
+    found = [
+        Instead("batch.world", world, None, why),
+        Instead("batch.accumulation", accumulation, accumulation * world, why),
+    ]
+    if parallel.engine == "ddp":
+        found.append(Instead("parallel.engine", "ddp", "single", why))
+    return found
+
+
+def _prefix(recipe: Recipe) -> list[Instead]:
+    """Re-entrant checkpoints give gradients to what a layer is handed as its input, and a prefix is not."""
+    runtime = recipe.runtime
+    if recipe.adapter.kind == "prefix" and runtime.gradient_checkpointing and runtime.checkpoint_reentrant:
+        why = "a prefix gets no gradient through re-entrant checkpoints; the others compute the same"
+        return [Instead("runtime.checkpoint_reentrant", True, False, why)]
+    return []
+
+
+def _continued(recipe: Recipe) -> list[Instead]:
+    """The shape of the adapter that is gone on with."""
+    adapter = recipe.adapter
+    if adapter.kind == "none" or adapter.continue_from is None:
+        return []
+    try:
+        settings = adapter_settings(adapter_directory(adapter.continue_from))
+        if KINDS.get(str(settings.get("peft_type"))) != adapter.kind:
+            return []
+    except ModelError:
+        return []
+    return [
+        Instead(f"adapter.{name}", getattr(adapter, name), has, "the adapter that is gone on with has it so")
+        for name, has in settings_of(settings).items()
+        if has != getattr(adapter, name)
+    ]
+
+
+RULES = (_optimizer, _speed, _precision, _record, _world, _prefix, _continued)
+
+
+def _changed(section: Any, path: list[str], value: Any) -> Any:
+    assert isinstance(section, Section)
+    name, *rest = path
+    inner = _changed(getattr(section, name), rest, value) if rest else value
+    return section.model_copy(update={name: inner})
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value)) or "none"
+    return "none" if value is None else str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,0 +1,167 @@
+"""Where rows lie, and how one of them becomes an example."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from luthier.recipe.field import Section, setting
+
+Role = Literal["assistant", "user", "system", "tool"]
+
+
+class PromptFormat(Section):
+    """A prompt of one's own in the place of a chat template, for rows of one question and one answer."""
+
+    format: str = setting(
+        "{instruction} {input} ",
+        en="Text before the answer; {instruction} and {input} stand for the row's columns, and the answer follows it at once.",
+        zh="回答之前的文本,{instruction} 与 {input} 代表该行的列,回答紧随其后。",
+        up=("The model was trained on a text of its own.", "模型用自定义文本格式训练时设置。"),
+        down=("Chat models know a template: leave prompt out.", "对话模型自带模板,不设 prompt 即可。"),
+    )
+    no_input_format: str | None = setting(
+        None,
+        en="The text before the answer for rows without an input; unset means format, with nothing for {input}.",
+        zh="没有 input 的行所用的文本;不设则用 format,{input} 处留空。",
+        up=("An empty heading would be left over.", "否则会留下空标题时设置。"),
+        down=("No row has an input.", "所有行都没有 input 时不设。"),
+    )
+    system: str | None = setting(
+        None,
+        en="What system_format holds for rows without a system text of their own.",
+        zh="自身没有系统文本的行,填入 system_format 的内容。",
+        up=("The prompt begins with words to the model.", "提示以对模型的说明开头时设置。"),
+        down=("Such words stand in format already.", "说明已写在 format 里时不设。"),
+    )
+    system_format: str = setting(
+        "{system}",
+        en="What stands before format where there is a system text; {system} stands for it.",
+        zh="有系统文本时放在 format 之前的内容,{system} 代表该文本。",
+        up=("It has a heading or a line break of its own.", "系统文本带标题或换行时设置。"),
+        down=("{system} is the text alone.", "{system} 即只写文本本身。"),
+    )
+    answer: str = setting(
+        "{output}",
+        en="The answer itself; {output} stands for the row's, and the end token follows.",
+        zh="回答本身,{output} 代表该行的回答,之后是结束符。",
+        up=("Answers end in a token of the format.", "回答以格式自有的标记结尾时设置。"),
+        down=("{output} is the answer alone.", "{output} 即只写回答本身。"),
+    )
+
+
+class Source(Section):
+    """One file, directory or hub dataset of rows."""
+
+    path: str = setting(
+        en="File (.jsonl .json .csv .tsv .parquet .txt), directory of such files, or a dataset on the hub.",
+        zh="文件(.jsonl .json .csv .tsv .parquet .txt)、此类文件的目录,或 hub 上的数据集。",
+        up=("Always.", "必填。"),
+        down=("Never.", "不可省略。"),
+    )
+    files: tuple[str, ...] = setting(
+        (),
+        en="Only these files, in this order, named as they lie below path.",
+        zh="只取这些文件(按此顺序),写相对于 path 的名称。",
+        up=("A folder or hub dataset holds other files too.", "目录或 hub 数据集中还有其他文件时设置。"),
+        down=("All files below path are the rows.", "path 下全部文件都是数据时留空。"),
+    )
+    format: str = setting(
+        "auto",
+        en="How a row becomes an example: auto, a format's name (alpaca, messages, text, pairs, …), or module:attribute.",
+        zh="一行如何变成样本:auto、格式名(alpaca、messages、text、pairs 等),或 module:attribute。",
+        up=("Name it when the columns fit several formats.", "列名适合多种格式时指定。"),
+        down=("auto looks at the first row's columns.", "auto 依据首行列名判断。"),
+        history=(
+            "Axolotl's type, Firefly's task_type and LLaMA-Factory's formatting say the same; Axolotl's type also chose the text of the prompt, which is data.template or prompt here.",
+            "对应 Axolotl 的 type、Firefly 的 task_type 与 LLaMA-Factory 的 formatting;Axolotl 的 type 还决定提示文本,这里由 data.template 或 prompt 决定。",
+        ),
+    )
+    name: str | None = setting(
+        None,
+        en="Subset of a hub dataset.",
+        zh="hub 数据集的子集名。",
+        up=("The dataset has several.", "数据集含多个子集时设置。"),
+        down=("Local files have none.", "本地文件无需设置。"),
+    )
+    split: str = setting(
+        "train",
+        en="Split of a hub dataset.",
+        zh="hub 数据集的划分。",
+        up=("The rows are under another name.", "数据在其他划分名下时设置。"),
+        down=("Local files have none.", "本地文件无需设置。"),
+    )
+    columns: dict[str, str] = setting(
+        dict,
+        en="Our column name -> the row's, where they differ.",
+        zh="列名映射:我们的列名 -> 数据中的列名。",
+        up=("The file names its columns otherwise.", "数据列名不同时设置。"),
+        down=("Leave it empty when the names agree.", "列名一致时留空。"),
+    )
+    turns: dict[str, str] = setting(
+        dict,
+        en="Our name of a turn's property (role, content, trained, trained_parts, tool_calls, or one that the template writes, such as reasoning_content) -> the turn's.",
+        zh="回合属性映射:我们的属性名(role、content、trained、trained_parts、tool_calls,或模板会写出的属性,如 reasoning_content)-> 回合中的属性名。",
+        up=("Turns call their properties otherwise.", "回合的属性名不同时设置。"),
+        down=("role and content, from and value are known.", "role 与 content、from 与 value 已能识别。"),
+        history=(
+            "Axolotl: message_property_mappings, before that message_field_role and message_field_content; message_field_training and message_field_training_detail are trained and trained_parts here.",
+            "Axolotl 为 message_property_mappings,更早为 message_field_role、message_field_content;message_field_training 与 message_field_training_detail 对应这里的 trained 与 trained_parts。",
+        ),
+    )
+    roles: dict[str, tuple[str, ...]] = setting(
+        dict,
+        en="Our role -> further names that the rows' turns have for it.",
+        zh="角色映射:我们的角色 -> 数据中该角色的其他名称。",
+        up=("A turn's role is called otherwise.", "回合的角色名不同时设置。"),
+        down=("The usual names, such as human and gpt, are known.", "human、gpt 等常见名称已能识别。"),
+    )
+    prompt: PromptFormat | None = setting(
+        None,
+        en="A prompt of one's own for these rows, in the place of the chat template.",
+        zh="为这些行自定义提示文本,取代对话模板。",
+        up=("Rows of one question and one answer need a text of their own.", "单轮问答需要自定义文本时设置。"),
+        down=("data.template gives the text.", "由 data.template 给出文本时不设。"),
+        history=(
+            "Axolotl's type as a mapping, and its prompters (alpaca:chat, alpaca_chat.load_qa and their like), which were classes in its code.",
+            "对应 Axolotl 中写成映射的 type,以及其代码里的各种 prompter(alpaca:chat、alpaca_chat.load_qa 等)。",
+        ),
+    )
+    drop_system: bool = setting(
+        False,
+        en="Leave the rows' own system messages out.",
+        zh="去掉数据自带的系统消息。",
+        up=("They do not fit what the model is to be.", "自带系统消息不合目标用途时开启。"),
+        down=("They belong to the conversations.", "它们属于对话内容时关闭。"),
+    )
+    train_on: tuple[Role, ...] | None = setting(
+        None,
+        en="Roles whose turns are learned in these rows; unset means data.train_on.",
+        zh="这些行中参与学习的角色;不设则用 data.train_on。",
+        up=("Sources differ in what is worth learning.", "各来源值得学习的角色不同时设置。"),
+        down=("All sources are learned alike.", "各来源一致时不设。"),
+    )
+    rows: int | None = setting(
+        None,
+        gt=0,
+        unit="rows",
+        en="Take only the first n rows.",
+        zh="只取前 n 行。",
+        up=("More data should count.", "需要更多数据时调大。"),
+        down=("A quick trial.", "快速试跑时调小。"),
+        cost=("Time grows in proportion.", "耗时成正比增长。"),
+    )
+    as_jsonl: bool = setting(
+        False,
+        en="Write a table of questions out as JSON lines first (in a folder jsonl beside the table's), and train on those.",
+        zh="先把问答表格转写为 JSONL(放在表格目录旁的 jsonl 目录),再用其训练。",
+        up=("Other programs want the rows in that form too.", "其他程序也需要该格式时开启。"),
+        down=("Tables are read as they are.", "表格可直接读取,一般关闭。"),
+    )
+    weight: float = setting(
+        1.0,
+        gt=0,
+        en="How often the rows are repeated, relative to the other sources.",
+        zh="相对其他来源的重复倍数。",
+        up=("A small source must not drown.", "小数据集易被淹没时调大。"),
+        down=("A large source drowns the rest.", "大数据集占比过高时调小。"),
+    )

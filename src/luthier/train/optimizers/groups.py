@@ -1,0 +1,69 @@
+"""Trainable parameters in groups that share a decay and a multiple of the learning rate."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from luthier.recipe.optimizer import Optimizer
+
+Groups = list[dict[str, Any]]
+"""Each with ``params``, ``names`` (state is saved by name), ``weight_decay``, ``ratio`` (its rate over the recipe's)
+and ``hidden`` (matrices that are neither embeddings nor the output layer)."""
+
+
+def parameter_groups(model: torch.nn.Module, optimizer: Optimizer) -> Groups:
+    """The groups of a model; parameters of one dimension, which are biases and norms, do not decay.
+
+    ``lora_plus`` multiplies the rate of LoRA's B matrices (Hayou et al. 2024, section 4); ``embedding_lr`` is the rate
+    of everything inside the embeddings and the output layer, and wins over it.
+    """
+    ends = _ends(model)
+    groups: dict[tuple[bool, float, bool], dict[str, Any]] = {}
+    for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            continue
+        end, decays = id(parameter) in ends, parameter.ndim > 1
+        ratio = 1.0
+        if end and optimizer.embedding_lr is not None:
+            ratio = optimizer.embedding_lr / optimizer.lr
+        elif optimizer.lora_plus is not None and ("lora_B" in name or "lora_embedding_B" in name):
+            ratio = optimizer.lora_plus
+        hidden = parameter.ndim == 2 and not end
+        decay = optimizer.weight_decay if decays else 0.0
+        empty = {"params": [], "names": [], "weight_decay": decay, "ratio": ratio, "hidden": hidden}
+        group = groups.setdefault((not decays, ratio, not hidden), empty)
+        group["params"].append(parameter)
+        group["names"].append(name)
+    return [groups[key] for key in sorted(groups)]
+
+
+def _ends(model: torch.nn.Module) -> set[int]:
+    """Identities of the parameters inside the model's embeddings and its output layer."""
+    ends: list[torch.nn.Module] = [module for module in model.modules() if isinstance(module, torch.nn.Embedding)]
+    for get in ("get_input_embeddings", "get_output_embeddings"):
+        end = getattr(model, get, lambda: None)()
+        ends += [end] if isinstance(end, torch.nn.Module) else []
+    return {id(parameter) for end in ends for parameter in end.parameters()} | {
+        id(parameter) for name, parameter in model.named_parameters() if "lora_embedding_" in name
+    }
+
+
+def follow_rates(optimizer: torch.optim.Optimizer) -> None:
+    """Let each group step at its multiple of the rate that it is given; in between, all groups have the given rate."""
+    if all(group["ratio"] == 1.0 for group in optimizer.param_groups):
+        return
+    given: list[Any] = []
+
+    def before(*_: Any) -> None:
+        given[:] = [group["lr"] for group in optimizer.param_groups]
+        for group in optimizer.param_groups:
+            group["lr"] = group["lr"] * group["ratio"]
+
+    def after(*_: Any) -> None:
+        for group, rate in zip(optimizer.param_groups, given, strict=True):
+            group["lr"] = rate
+
+    optimizer.register_step_pre_hook(before)
+    optimizer.register_step_post_hook(after)

@@ -1,0 +1,28 @@
+"""Single optimisers of small packages."""
+
+from __future__ import annotations
+
+import torch
+
+from luthier.recipe.optimizer import Optimizer
+from luthier.train.optimizers.constants import adam, own
+from luthier.train.optimizers.groups import Groups
+from luthier.train.optimizers.imported import optional
+from luthier.train.optimizers.state import keep_plain
+
+
+def optimi(groups: Groups, optimizer: Optimizer) -> torch.optim.Optimizer:
+    """torch-optimi's StableAdamW (Wortsman et al. 2023), whose steps are clipped by its own measure, or its AdamW."""
+    library = optional("optimi", "torch-optimi")
+    cls = library.StableAdamW if optimizer.kind == "stable_adamw" else library.AdamW
+    made: torch.optim.Optimizer = cls(groups, **adam(optimizer), **own(optimizer))
+    keep_plain(made, of_groups=("step", "setup", "triton", "foreach", "kahan_sum"))
+    return made
+
+
+def lion(groups: Groups, optimizer: Optimizer) -> torch.optim.Optimizer:
+    """Lion (Chen et al. 2023) of lion-pytorch."""
+    library = optional("lion_pytorch", "lion-pytorch")
+    betas = (optimizer.beta1, optimizer.beta2)
+    made: torch.optim.Optimizer = library.Lion(groups, lr=optimizer.lr, betas=betas, **own(optimizer))
+    return made

@@ -1,0 +1,180 @@
+"""The documents' own files, end to end: untouched, with ``--model`` and ``--data`` alone.
+
+Each is planned, trained by the real command, stopped on the way, gone on with, and its result opened in plain
+transformers. What is not there yet is refused by the plan under the file's own keys.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from luthier.dialects import read
+from luthier.dialects.document import load_yaml
+from tests.documents.conftest import FILES, StandIns, events_of
+
+pytestmark = pytest.mark.slow
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@dataclass(frozen=True)
+class Document:
+    """A file that runs: which stand-in holds its rows, where it writes, what is done otherwise here."""
+
+    file: str
+    rows: str
+    out: str
+    adapter: bool
+    evaluated: bool
+    instead: tuple[str, ...]
+
+
+RUNNING = (
+    Document(
+        "axolotl.yml",
+        "alpaca",
+        "outputs/out",
+        False,
+        True,
+        ("optimizer", "flash_attention", "flash_attn_rms_norm", "flash_attn_fuse_mlp"),
+    ),
+    Document("training_arguments.txt", "alpaca", "results", False, False, ("optim", "report_to")),
+    Document("firefly.json", "table", "output/qwen1.5-7b-sft-lora", True, False, ("optim", "fp16", "report_to")),
+)
+
+
+def started(process: subprocess.Popen[str], run: Path) -> bool:
+    """Whether the run's steps began before it ended."""
+    for _ in range(1200):
+        if any(one["event"] == "started" for one in events_of(run)):
+            return True
+        if process.poll() is not None:
+            return False
+        time.sleep(0.05)
+    return False
+
+
+@pytest.mark.parametrize("document", RUNNING, ids=lambda one: one.file)
+def test_it_is_planned_trained_stopped_gone_on_with_and_opens(
+    document: Document, documents: Path, stand_ins: StandIns, luthier: Run
+) -> None:
+    rows = getattr(stand_ins, document.rows)
+    words = [document.file, "--model", str(stand_ins.model), "--data", str(rows)]
+    plan = luthier("plan", *words, "--json", cwd=documents)
+    assert plan.returncode == 0, plan.stderr
+    told = json.loads(plan.stdout)
+    assert told["refused"] == [] and told["device"] == "cpu"
+    for key in document.instead:
+        assert any(line.startswith(f"{key} (") and " becomes " in line for line in told["warnings"]), key
+
+    run = documents / document.out
+    command = [sys.executable, "-m", "luthier", "train", *words]
+    with subprocess.Popen(
+        command, cwd=documents, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=dict(os.environ)
+    ) as first:
+        assert started(first, run), first.communicate()[0]
+        first.send_signal(signal.SIGTERM)
+        said = first.communicate(timeout=120)[0]
+    assert first.returncode == 128 + signal.SIGTERM, said
+
+    done = luthier("train", *words, cwd=documents)
+    assert done.returncode == 0, done.stderr
+    events = events_of(run)
+    begun = [one for one in events if one["event"] == "started"]
+    assert len(begun) == 2 and begun[1]["resumed_from"] and events[-1]["event"] == "finished"
+    assert events[-1]["step"] == begun[1]["steps"]
+    assert told["steps"] == begun[1]["steps"] if told["exact"] else abs(told["steps"] - begun[1]["steps"]) < 5
+    assert any(one["event"] == "evaluated" for one in events) is document.evaluated
+    assert (run / "report.html").stat().st_size > 10_000
+    _opens(run / "model", stand_ins.model, adapter=document.adapter)
+
+
+def _opens(result: Path, base: Path, *, adapter: bool) -> None:
+    """Plain transformers and PEFT open the result, and it is not what it began as."""
+    import torch
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    before = AutoModelForCausalLM.from_pretrained(base)
+    ids = AutoTokenizer.from_pretrained(result)("What does Ada do?", return_tensors="pt").input_ids
+    plain = before(ids).logits
+    after = PeftModel.from_pretrained(before, result) if adapter else AutoModelForCausalLM.from_pretrained(result)
+    logits = after(ids).logits
+    assert torch.isfinite(logits).all() and not torch.equal(logits, plain)
+
+
+def test_the_table_was_written_out_as_json_lines(documents: Path, stand_ins: StandIns, luthier: Run) -> None:
+    words = ["firefly.json", "batch.steps=1", "--model", stand_ins.model, "--data", stand_ins.table]
+    done = luthier("train", *words, cwd=documents)
+    assert done.returncode == 0, done.stderr
+    lines = (stand_ins.table / "jsonl" / "aspcoder_train.jsonl").read_text(encoding="utf-8").splitlines()
+    assert len(lines) == 1600
+    assert list(json.loads(lines[0])) == ["category", "conversation"]
+
+
+@pytest.mark.parametrize(
+    ("file", "keys"),
+    [
+        ("chatglm3/sft.yaml", ("parallel.engine",)),
+        ("peft_sft.sh", ("parallel.engine",)),
+    ],
+)
+def test_what_is_not_there_yet_is_refused_under_the_file_s_own_keys(
+    file: str, keys: tuple[str, ...], documents: Path, stand_ins: StandIns, luthier: Run
+) -> None:
+    if file.startswith("chatglm3"):
+        words: list[Any] = [stand_ins.conversations, stand_ins.model, file]
+    else:
+        words = [file, "--model", stand_ins.model, "--data", stand_ins.messages]
+    plan = luthier("plan", *words, "--json", cwd=documents)
+    assert plan.returncode == 2
+    refused = json.loads(plan.stdout)["refused"] if plan.stdout else plan.stderr.splitlines()
+    for key in keys:
+        place = "deepspeed_config_z3_qlora.yaml" if (file, key) == ("peft_sft.sh", "parallel.engine") else file
+        assert any(f"({key})" in one and place in one for one in refused), (key, refused)
+    assert luthier("train", *words, cwd=documents).returncode == 2
+    assert not list(documents.rglob("events.jsonl"))
+
+
+@pytest.mark.parametrize(
+    ("file", "count"),
+    [
+        ("axolotl.yml", 58),
+        ("training_arguments.txt", 117),
+        ("firefly.json", 30),
+        ("chatglm3/lora.yaml", 28),
+        ("chatglm3/ptuning_v2.yaml", 26),
+        ("chatglm3/sft.yaml", 23),
+        ("peft_sft.sh", 41),
+    ],
+)
+def test_every_key_is_accounted_for(file: str, count: int) -> None:
+    reading = read(FILES / file)
+    own = [one for one in reading.accounts if one.outcome != "default" and one.place.startswith(str(FILES / file))]
+    flags = [one for one in own if not one.key.startswith("launcher.")]
+    assert len(flags) == count and all(one.known for one in reading.accounts)
+    assert all(one.note or one.target for one in reading.accounts)
+    assert len({one.key for one in own}) == len(own)
+
+
+def test_the_files_are_what_they_are_called() -> None:
+    dialects = {file.name: read(file).dialect for file in FILES.iterdir() if file.is_file()}
+    assert dialects == {
+        "axolotl.yml": "axolotl",
+        "training_arguments.txt": "training_arguments",
+        "firefly.json": "firefly",
+        "peft_sft.sh": "peft_sft",
+    }
+    assert {read(file).dialect for file in (FILES / "chatglm3").glob("*.yaml")} == {"chatglm3"}
+    assert load_yaml((FILES / "configs" / "fsdp_config.yaml").read_text(), "x").value["distributed_type"] == "FSDP"

@@ -1,0 +1,52 @@
+"""Questions of the evaluation rows, answered at each evaluation."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from luthier.record.events import Answered, read_events
+from tests.conftest import World, write_jsonl
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+ROW = {
+    "messages": [
+        {"role": "user", "content": "Where does Mira live?"},
+        {"role": "assistant", "content": "Mira lives in the mill."},
+        {"role": "user", "content": "And Tom?"},
+        {"role": "assistant", "content": "Tom lives in the barn."},
+    ]
+}
+
+
+def test_each_answer_of_a_row_is_a_question_at_each_evaluation(
+    world: World, tmp_path: Path, luthier: Run, write_recipe: Callable[..., Path]
+) -> None:
+    rows = write_jsonl(tmp_path / "dev.jsonl", [ROW, ROW])
+    tree: dict[str, Any] = world.recipe(
+        data={"evaluate": [{"path": str(rows)}]},
+        batch={"micro": 1, "epochs": 1, "steps": 4},
+        evaluate={
+            "every": 2,
+            "rows": 3,
+            "generate_during": True,
+            "metrics": ["rouge-l", "exact_match"],
+            "generation": {"max_new_tokens": 4},
+        },
+        output={"dir": str(tmp_path / "run")},
+    )
+    done = luthier("train", write_recipe(tree))
+    assert done.returncode == 0, done.stderr
+    answered = [one for one in read_events(tmp_path / "run" / "events.jsonl") if isinstance(one, Answered)]
+    assert [(one.step, one.rows, one.file) for one in answered] == [
+        (2, 3, "answers/step-00000002.jsonl"),
+        (4, 3, "answers/step-00000004.jsonl"),
+    ]
+    told = [json.loads(line) for line in (tmp_path / "run" / answered[1].file).read_text().splitlines()]
+    assert [one["question"] for one in told] == ["Where does Mira live?", "And Tom?", "Where does Mira live?"]
+    assert [one["reference"] for one in told][:2] == ["Mira lives in the mill.", "Tom lives in the barn."]
+    assert set(told[0]["scores"]) == {"rouge-l", "exact_match"} and "rouge-l" in done.stdout

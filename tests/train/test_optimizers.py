@@ -1,0 +1,308 @@
+"""Every optimiser: the steps of the library that owns it, and a state that a checkpoint can hold."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import Trainer, TrainingArguments
+
+from luthier.errors import CheckpointError, RecipeError
+from luthier.recipe import Recipe
+from luthier.recipe.optimizers import NEEDS_TARGETS, OPTIMIZERS
+from luthier.recipe.validate import build
+from luthier.registry import TABLES
+from luthier.train import checkpoint
+from luthier.train.optimizer import build_optimizer
+from tests.conftest import World
+
+pytestmark = [
+    # bitsandbytes says once that paging is nothing on a CPU; the plan has said it before.
+    pytest.mark.filterwarnings("ignore:Paged optimizers are not supported on CPU:UserWarning"),
+    # Warnings of packages about their own insides.
+    pytest.mark.filterwarnings("ignore:.torch.jit.script:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning:torchao"),
+]
+
+DEV = ("", "bitsandbytes", "schedulefree")
+"""Packages that every check has; tests of others run where those are installed."""
+
+RATE, DECAY, STEPS = 1e-2, 0.1, 5
+ARGS: dict[str, dict[str, Any]] = {
+    "galore_adamw": {"rank": 4, "update_proj_gap": 2, "target_modules": ["linear"]},
+    "galore_adafactor": {"rank": 4, "update_proj_gap": 2, "target_modules": "all-linear"},
+    "apollo_adamw": {"rank": 4, "update_proj_gap": 2, "proj": "svd", "target_modules": ["linear"]},
+    "sgd": {"momentum": 0.9},
+}
+UPSTREAM = {"adamw": "adamw_torch", "optimi_adamw": "", "lion_pytorch": "", "muon": "", "lamb": "", "lars": ""}
+UPSTREAM |= {"ao_adamw_8bit": "adamw_torch_8bit", "ao_adamw_4bit": "adamw_torch_4bit"}
+
+
+class Small(torch.nn.Module):
+    """Two layers large enough to have their state rounded, an embedding, a norm."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.embedding = torch.nn.Embedding(64, 64)
+        self.linear = torch.nn.Linear(64, 96)
+        self.norm = torch.nn.LayerNorm(96)
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        output: torch.Tensor = self.norm(self.linear(self.embedding(ids)))
+        return output.sum()
+
+
+def recipe(kind: str, **settings: Any) -> Recipe:
+    optimizer = {"kind": kind, "lr": RATE, "weight_decay": DECAY, "args": ARGS.get(kind, {}), **settings}
+    return build({"model": {"path": "m"}, "data": {"train": [{"path": "r"}]}, "optimizer": optimizer}, str)
+
+
+def steps(model: torch.nn.Module, optimizer: torch.optim.Optimizer, first: int, last: int) -> None:
+    """Steps on gradients that depend on nothing but the step; the rate falls, as in a run."""
+    for step in range(first, last):
+        model(torch.zeros(1, dtype=torch.long))
+        source = torch.Generator().manual_seed(step)
+        for parameter in model.parameters():
+            parameter.grad = torch.randn(parameter.shape, generator=source)
+        for group in optimizer.param_groups:
+            rate = RATE * (1 - step / 20)
+            group["lr"] = rate if not isinstance(group["lr"], torch.Tensor) else torch.tensor(rate)
+        optimizer.step()
+        optimizer.zero_grad()
+
+
+def needs(kind: str) -> None:
+    if OPTIMIZERS[kind].package not in DEV:
+        pytest.importorskip(OPTIMIZERS[kind].package)
+
+
+def upstream(kind: str, model: Small, folder: Path) -> torch.optim.Optimizer:
+    """The optimiser that the Trainer makes of the same settings, or the library where the Trainer has none."""
+    decayed = {"params": [model.embedding.weight, model.linear.weight], "weight_decay": DECAY}
+    spared = {"params": [model.linear.bias, model.norm.weight, model.norm.bias], "weight_decay": 0.0}
+    made: Any
+    if kind == "muon":
+        hidden = {"params": [model.linear.weight]}
+        muon = torch.optim.Muon([hidden], lr=RATE, weight_decay=DECAY, adjust_lr_fn="match_rms_adamw")
+        adamw = torch.optim.AdamW([{**decayed, "params": [model.embedding.weight]}, spared], lr=RATE)
+        return Both(muon, adamw)
+    if UPSTREAM.get(kind) == "":
+        package, _, name = {
+            "optimi_adamw": "optimi.AdamW",
+            "lion_pytorch": "lion_pytorch.Lion",
+            "lamb": "bitsandbytes.LAMB",
+            "lars": "bitsandbytes.LARS",
+        }[kind].partition(".")
+        package = package + ".optim" if package == "bitsandbytes" else package
+        constants: dict[str, Any] = {"momentum": 0.9} if kind == "lars" else {"betas": (0.9, 0.999)}
+        constants |= {"eps": 1e-8} if kind in ("optimi_adamw", "lamb") else {}
+        made = getattr(sys.modules[package], name)([decayed, spared], lr=RATE, **constants)
+        return made  # type: ignore[no-any-return]
+    given = {key: value for key, value in ARGS.get(kind, {}).items() if key != "target_modules"}
+    arguments = TrainingArguments(
+        output_dir=str(folder),
+        optim=UPSTREAM.get(kind, kind),
+        optim_args=",".join(f"{key}={value}" for key, value in given.items()) or None,
+        optim_target_modules=ARGS.get(kind, {}).get("target_modules"),
+        learning_rate=RATE,
+        weight_decay=DECAY,
+        use_cpu=True,
+        report_to=[],
+    )
+    cls, constants = Trainer.get_optimizer_cls_and_kwargs(arguments, model)  # type: ignore[arg-type]
+    groups = constants.pop("params", [decayed, spared])
+    if kind in NEEDS_TARGETS:
+        projected = {**decayed, **groups[1]}
+        constants |= {} if "adafactor" in kind else {"eps": 1e-8}
+        constants |= {"no_deprecation_warning": True} if kind == "galore_adamw" else {}
+        groups = [{**decayed, "params": [model.embedding.weight]}, projected, spared]
+    made = cls(groups, **constants)
+    return made  # type: ignore[no-any-return]
+
+
+class Both(torch.optim.Optimizer):
+    """Two optimisers as one."""
+
+    def __init__(self, *inner: torch.optim.Optimizer) -> None:
+        super().__init__([group for one in inner for group in one.param_groups], {})
+        self.inner = inner
+
+    def step(self, closure: Any = None) -> None:
+        for group, own in zip(self.param_groups, [g for one in self.inner for g in one.param_groups], strict=True):
+            own["lr"] = group["lr"]
+        for one in self.inner:
+            one.step()
+
+
+def test_the_tables_name_the_same_optimisers() -> None:
+    assert set(OPTIMIZERS) == set(TABLES["optimizers"])
+
+
+@pytest.mark.parametrize("kind", sorted(OPTIMIZERS))
+def test_its_steps_are_those_of_the_library_that_owns_it(kind: str, tmp_path: Path) -> None:
+    needs(kind)
+    mine, theirs = Small(), Small()
+    optimizer = build_optimizer(mine, recipe(kind))
+    expected = upstream(kind, theirs, tmp_path)
+    if kind.startswith("schedule_free"):
+        expected.train()  # type: ignore[attr-defined]
+    before = mine.linear.weight.detach().clone()
+    with torch.compiler.set_stance("force_eager"):
+        steps(mine, optimizer, 0, STEPS)
+        steps(theirs, expected, 0, STEPS)
+    if kind.startswith("schedule_free"):
+        expected.eval()  # type: ignore[attr-defined]
+    assert not torch.equal(mine.linear.weight, before)
+    for (name, one), other in zip(mine.named_parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=2e-5, atol=2e-6, msg=lambda text, name=name: f"{name}: {text}")
+
+
+@pytest.mark.parametrize("kind", sorted(OPTIMIZERS))
+def test_it_goes_on_from_a_checkpoint_bit_for_bit(kind: str, tmp_path: Path) -> None:
+    needs(kind)
+    whole = Small()
+    steps(whole, build_optimizer(whole, recipe(kind)), 0, 7)
+    part = Small()
+    optimizer = build_optimizer(part, recipe(kind))
+    steps(part, optimizer, 0, 4)
+    state = checkpoint.State(dict(part.named_parameters()), checkpoint.optimizer_tensors(optimizer), {}, {})
+    assert state.optimizer, "a checkpoint without any state is refused"
+    found = checkpoint.load(checkpoint.save(tmp_path, "step", state))
+    rest = Small()
+    optimizer = build_optimizer(rest, recipe(kind))
+    with torch.no_grad():
+        for name, parameter in rest.named_parameters():
+            parameter.copy_(found.weights[name])
+    checkpoint.restore_optimizer(optimizer, found.optimizer)
+    steps(rest, optimizer, 4, 7)
+    for (name, one), other in zip(rest.named_parameters(), whole.parameters(), strict=True):
+        assert torch.equal(one, other), name
+
+
+@pytest.mark.parametrize(("first", "then"), [("adamw", "adamw_8bit"), ("adamw_bnb_8bit", "adamw")])
+def test_the_state_of_another_optimiser_is_refused(first: str, then: str) -> None:
+    """A package that stood in for another, or was stood in for, has come or gone between two halves of a run."""
+    model = Small()
+    optimizer = build_optimizer(model, recipe(first))
+    steps(model, optimizer, 0, 1)
+    other = build_optimizer(model, recipe(then))
+    checkpoint.restore_optimizer(other, checkpoint.optimizer_tensors(optimizer))
+    with pytest.raises(CheckpointError, match=f"another optimiser than {then}"):
+        steps(model, other, 1, 2)
+
+
+@pytest.mark.parametrize("kind", ["adamw", "sgd", "adamw_8bit"])
+def test_each_group_steps_at_its_multiple_of_the_rate(kind: str) -> None:
+    fast, plain = Small(), Small()
+    optimizer = build_optimizer(fast, recipe(kind, embedding_lr=5 * RATE, weight_decay=0.0))
+    steps(plain, build_optimizer(plain, recipe(kind, weight_decay=0.0)), 0, 1)
+    steps(fast, optimizer, 0, 1)
+    start = Small()
+    moved, once = (model.embedding.weight - start.embedding.weight for model in (fast, plain))
+    torch.testing.assert_close(moved, 5 * once, rtol=1e-4, atol=1e-5)
+    assert torch.equal(fast.linear.weight, plain.linear.weight)
+    assert {group["lr"] for group in optimizer.param_groups} == {RATE}, "the loop's rate stays what it set"
+
+
+def test_lora_plus_multiplies_the_rate_of_b_alone(world: World) -> None:
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    model = get_peft_model(
+        AutoModelForCausalLM.from_pretrained(world.model),
+        LoraConfig(r=2, target_modules=["q_proj", "embed_tokens"], modules_to_save=["lm_head"]),
+    )
+    groups = build_optimizer(model, recipe("adamw", lora_plus=16.0, embedding_lr=RATE / 2)).param_groups
+    ratio = {name: group["ratio"] for group in groups for name in group["names"]}
+    assert len(ratio) == 2 * 2 + 2 + 1
+    for name, found in ratio.items():
+        end = "embed_tokens" in name or "lm_head" in name
+        assert found == (0.5 if end else 16.0 if "lora_B" in name else 1.0), name
+
+
+def test_a_stateless_optimiser_has_its_steps_for_a_state() -> None:
+    model = Small()
+    optimizer = build_optimizer(model, recipe("sgd", args={}))
+    steps(model, optimizer, 0, 3)
+    saved = checkpoint.optimizer_tensors(optimizer)
+    again = build_optimizer(model, recipe("sgd", args={}))
+    checkpoint.restore_optimizer(again, saved)
+    steps(model, again, 3, 5)
+    assert [int(count) for count in checkpoint.optimizer_tensors(again).values()] == [5]
+
+
+@pytest.mark.parametrize("kind", sorted(OPTIMIZERS))
+def test_its_state_is_as_large_as_the_plan_says(kind: str) -> None:
+    needs(kind)
+    model = torch.nn.Sequential(torch.nn.Linear(512, 256, bias=False))
+    given = {**ARGS.get(kind, {}), **({"target_modules": "all-linear"} if kind in NEEDS_TARGETS else {})}
+    optimizer = build_optimizer(model, recipe(kind, args={} if kind == "sgd" else given))
+    model(torch.zeros(1, 512))
+    model[0].weight.grad = torch.randn(256, 512)
+    optimizer.step()
+    held = sum(tensor.nbytes for tensor in checkpoint.optimizer_tensors(optimizer).values()) / (256 * 512)
+    told = OPTIMIZERS[kind].state
+    assert held <= told + 0.05
+    if kind not in (*NEEDS_TARGETS, "adafactor"):
+        assert held >= told - 0.01
+
+
+def test_muon_takes_hidden_matrices_alone() -> None:
+    model = Small()
+    optimizer = build_optimizer(model, recipe("muon"))
+    steps(model, optimizer, 0, 1)
+    found = {name: set(optimizer.state[parameter]) for name, parameter in model.named_parameters()}
+    assert found["linear.weight"] == {"momentum_buffer"}
+    assert all("exp_avg" in entries for name, entries in found.items() if name != "linear.weight")
+
+
+def test_constants_may_be_written_as_text() -> None:
+    optimizer = build_optimizer(Small(), recipe("sgd", args={"momentum": "0.9", "nesterov": "True"}))
+    assert (optimizer.param_groups[0]["momentum"], optimizer.param_groups[0]["nesterov"]) == (0.9, True)
+
+
+@pytest.mark.parametrize(("kind", "args"), [("adamw", {"momentum": 1}), ("sgd", {"momentum": -1.0})])
+def test_constants_that_it_has_not_are_refused_by_their_key(kind: str, args: dict[str, Any]) -> None:
+    with pytest.raises(RecipeError, match="momentum") as caught:
+        build_optimizer(Small(), recipe(kind, args=args))
+    assert caught.value.faults[0].place == "optimizer.args"
+
+
+def test_targets_that_name_nothing_are_refused() -> None:
+    needs("galore_adamw")
+    with pytest.raises(RecipeError, match="no matrix"):
+        build_optimizer(Small(), recipe("galore_adamw", args={"target_modules": ["nothing"]}))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["adamw_8bit", "schedule_free_adamw"])
+def test_a_run_goes_on_from_its_checkpoint_bit_for_bit(
+    kind: str,
+    world: World,
+    tmp_path: Path,
+    write_recipe: Callable[..., Path],
+    luthier: Callable[..., subprocess.CompletedProcess[str]],
+) -> None:
+    tree = world.recipe(
+        optimizer={"kind": kind},
+        data={"evaluate": [{"path": str(world.held_out)}]},
+        batch={"steps": 6},
+        evaluate={"every": 3},
+        checkpoint={"every": 3, "keep_last": 3},
+        output={"dir": str(tmp_path / "whole")},
+    )
+    file = write_recipe(tree)
+    whole = luthier("train", file)
+    assert whole.returncode == 0, whole.stderr
+    named = tmp_path / "whole" / "checkpoints" / "step-00000003"
+    again = luthier("train", file, f"checkpoint.resume={named}", f"output.dir={tmp_path / 'again'}")
+    assert again.returncode == 0, again.stderr
+    expected, found = (load_file(tmp_path / run / "model" / "model.safetensors") for run in ("whole", "again"))
+    assert all(torch.equal(expected[name], found[name]) for name in expected)
