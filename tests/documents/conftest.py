@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import make_model, write_csv, write_jsonl
+from tests.model.chatglm3 import write_checkpoint, write_sentencepiece
 
 FILES = Path(__file__).parent / "files"
 
@@ -29,6 +30,8 @@ class StandIns:
     """ChatGLM3's ``train.json`` and ``dev.json``."""
     messages: Path
     """``train.jsonl`` and ``test.jsonl`` of messages."""
+    chatglm: Path
+    """A checkpoint in ChatGLM3's own layout."""
 
 
 def _pairs(count: int) -> list[tuple[str, str, str]]:
@@ -69,6 +72,7 @@ def stand_ins(tmp_path_factory: pytest.TempPathFactory) -> StandIns:
         root / "table",
         root / "conversations",
         root / "messages",
+        write_sentencepiece(write_checkpoint(root / "chatglm")),
     )
 
 

@@ -38,6 +38,18 @@ class Document:
     adapter: bool
     evaluated: bool
     instead: tuple[str, ...]
+    shorter: tuple[str, ...] = ()
+    """Words that make a long run short."""
+
+    def words(self, stand_ins: StandIns) -> list[str]:
+        """What follows ``luthier plan`` and ``luthier train``."""
+        rows = str(getattr(stand_ins, self.rows))
+        if self.file.startswith("chatglm3"):
+            return [rows, str(stand_ins.chatglm), self.file, *self.shorter]
+        return [self.file, "--model", str(stand_ins.model), "--data", rows, *self.shorter]
+
+
+SHORTER = ("batch.steps=80", "evaluate.every=40", "evaluate.generation.max_new_tokens=8", "checkpoint.every=50")
 
 
 RUNNING = (
@@ -47,10 +59,12 @@ RUNNING = (
         "outputs/out",
         False,
         True,
-        ("optimizer", "flash_attention", "flash_attn_rms_norm", "flash_attn_fuse_mlp"),
+        ("flash_attention", "flash_attn_rms_norm", "flash_attn_fuse_mlp"),
     ),
     Document("training_arguments.txt", "alpaca", "results", False, False, ("optim", "report_to")),
     Document("firefly.json", "table", "output/qwen1.5-7b-sft-lora", True, False, ("optim", "fp16", "report_to")),
+    Document("chatglm3/lora.yaml", "conversations", "output", True, True, (), SHORTER),
+    Document("chatglm3/ptuning_v2.yaml", "conversations", "output", True, True, (), SHORTER),
 )
 
 
@@ -69,8 +83,7 @@ def started(process: subprocess.Popen[str], run: Path) -> bool:
 def test_it_is_planned_trained_stopped_gone_on_with_and_opens(
     document: Document, documents: Path, stand_ins: StandIns, luthier: Run
 ) -> None:
-    rows = getattr(stand_ins, document.rows)
-    words = [document.file, "--model", str(stand_ins.model), "--data", str(rows)]
+    words = document.words(stand_ins)
     plan = luthier("plan", *words, "--json", cwd=documents)
     assert plan.returncode == 0, plan.stderr
     told = json.loads(plan.stdout)
@@ -97,11 +110,15 @@ def test_it_is_planned_trained_stopped_gone_on_with_and_opens(
     assert told["steps"] == begun[1]["steps"] if told["exact"] else abs(told["steps"] - begun[1]["steps"]) < 5
     assert any(one["event"] == "evaluated" for one in events) is document.evaluated
     assert (run / "report.html").stat().st_size > 10_000
+    compared = next(one for one in events if one["event"] == "compared")
+    assert compared["moved"] > 0 and compared["drifted"] == [] and (compared["unmoved"] > 0) is document.adapter
     _opens(run / "model", stand_ins.model, adapter=document.adapter)
 
 
 def _opens(result: Path, base: Path, *, adapter: bool) -> None:
     """Plain transformers and PEFT open the result, and it is not what it began as."""
+    if adapter:
+        base = Path(json.loads((result / "adapter_config.json").read_text())["base_model_name_or_path"])
     import torch
     from peft import PeftModel
     from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -112,6 +129,17 @@ def _opens(result: Path, base: Path, *, adapter: bool) -> None:
     after = PeftModel.from_pretrained(before, result) if adapter else AutoModelForCausalLM.from_pretrained(result)
     logits = after(ids).logits
     assert torch.isfinite(logits).all() and not torch.equal(logits, plain)
+
+
+def test_the_demo_answered_its_rows_at_each_evaluation_and_at_the_end(
+    documents: Path, stand_ins: StandIns, luthier: Run
+) -> None:
+    (document,) = [one for one in RUNNING if one.file == "chatglm3/lora.yaml"]
+    done = luthier("train", *document.words(stand_ins), cwd=documents)
+    assert done.returncode == 0, done.stderr
+    answered = [one for one in events_of(documents / document.out) if one["event"] == "answered"]
+    assert [(one["step"], one["rows"]) for one in answered] == [(40, 50), (80, 50), (80, 80)]
+    assert set(answered[-1]["metrics"]) == {"rouge-1", "rouge-2", "rouge-l", "bleu-4"}
 
 
 def test_the_table_was_written_out_as_json_lines(documents: Path, stand_ins: StandIns, luthier: Run) -> None:

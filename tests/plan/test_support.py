@@ -58,7 +58,6 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("evaluate.best_metric", {"evaluate": {"best_metric": "exact_match"}}),
     ("evaluate.higher_is_better", {"evaluate": {"higher_is_better": True}}),
     ("precision.full_evaluation", {"precision": {"full_evaluation": True}}),
-    ("output.merge", {"output": {"merge": True}}),
     ("output.hub.push", {"output": {"hub": {"push": True}}}),
 ]
 
@@ -179,11 +178,10 @@ def test_an_adapter_that_cannot_be_gone_on_with_is_told(saved: str | None, reaso
 
 
 def test_everything_that_is_not_there_is_told_at_once() -> None:
-    asked = recipe(method={"kind": "dpo", "z_loss": 1.0}, output={"merge": True, "hub": {"push": True}})
+    asked = recipe(method={"kind": "dpo", "z_loss": 1.0}, output={"hub": {"push": True}})
     assert [fault.place for fault in unsupported(asked)] == [
         "method.kind",
         "method.z_loss",
-        "output.merge",
         "output.hub.push",
     ]
 

@@ -12,6 +12,7 @@ import pytest
 from luthier.record.events import (
     KINDS,
     Answered,
+    Compared,
     Evaluated,
     Event,
     EventLog,
@@ -45,6 +46,7 @@ EACH: tuple[Event, ...] = (
         sample=[{"question": "问", "answer": "答"}],
     ),
     Saved(step=1, path="checkpoints/x", bytes=100, seconds=0.2),
+    Compared(step=1, moved=3, unmoved=5, stood_still=["a"], drifted=[]),
     Warned(step=1, message="two\nlines\u2028and more"),
     Stopped(step=1, reason="stopped by SIGTERM"),
     Finished(step=1, reason="steps", seconds=3.0, result="model"),

@@ -153,7 +153,6 @@ def rows(recipe: Recipe) -> tuple[Row, ...]:
         (recipe.evaluate.best_metric != "loss", "evaluate.best_metric", "only loss is there yet", later),
         (recipe.evaluate.higher_is_better, "evaluate.higher_is_better", "only loss is there yet, and it falls", later),
         (recipe.precision.full_evaluation, "precision.full_evaluation", "it is not there yet", later),
-        (recipe.output.merge, "output.merge", "merging is not there yet", "luthier merge RUN --out DIR afterwards"),
         (
             recipe.output.hub.push,
             "output.hub.push",

@@ -133,7 +133,7 @@ def _switched_off(recipe: Recipe) -> tuple[InertRule, ...]:
     one_process = parallel.engine in ("auto", "single") and parallel.stage == 0
     return (
         (recipe.adapter.kind == "none", "adapter.kind is none", _others("adapter", recipe.adapter)),
-        (recipe.adapter.kind == "none", "adapter.kind is none", ("optimizer.lora_plus",)),
+        (recipe.adapter.kind == "none", "adapter.kind is none", ("optimizer.lora_plus", "output.merge")),
         (recipe.quantise.bits == 16, "the weights are not quantised", _others("quantise", recipe.quantise)),
         (recipe.adapter.kind == "lora", "lora has no virtual tokens", ("adapter.virtual_tokens",)),
         (recipe.adapter.kind != "none", "the adapter trains alone", ("model.trainable", "model.last_layers")),

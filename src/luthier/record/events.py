@@ -98,6 +98,18 @@ class Saved(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Compared(Event):
+    """Every parameter's hash at the end against that at the beginning: so many trained ones moved, so many frozen ones
+    did not; ``stood_still`` and ``drifted`` name those that did what they should not."""
+
+    kind: ClassVar[str] = "compared"
+    moved: int
+    unmoved: int
+    stood_still: list[str]
+    drifted: list[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Warned(Event):
     """Something that the user should know and that did not stop the run."""
 
@@ -124,7 +136,8 @@ class Finished(Event):
 
 
 KINDS: dict[str, type[Event]] = {
-    one.kind: one for one in (Started, Prepared, Stepped, Evaluated, Answered, Saved, Warned, Stopped, Finished)
+    one.kind: one
+    for one in (Started, Prepared, Stepped, Evaluated, Answered, Saved, Compared, Warned, Stopped, Finished)
 }
 
 

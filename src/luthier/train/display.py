@@ -134,10 +134,7 @@ class Display:
 
     def answered(self, event: Answered) -> None:
         """Questions were answered."""
-        figures = ", ".join(
-            f"{name} {value:.1%}" if name == "exact_match" else f"{name} {value:.2f}"
-            for name, value in event.metrics.items()
-        )
+        figures = ", ".join(f"{name} {_figure(name, value)}" for name, value in event.metrics.items())
         self.say(f"  [cyan]answers {event.when} training[/cyan]: {figures} of {event.rows} ({event.seconds:.1f} s)")
 
     def end(self) -> None:
@@ -162,5 +159,10 @@ class Display:
             )
         self.console.print(table)
         for name, value in after.metrics.items():
-            was = f"{before.metrics.get(name, 0):.1%}" if before else "-"
-            self.say(f"  [bold]{name}: {was} before, {value:.1%} after[/bold] (of {after.rows})")
+            was = _figure(name, before.metrics.get(name, 0.0)) if before else "-"
+            self.say(f"  [bold]{name}: {was} before, {_figure(name, value)} after[/bold] (of {after.rows})")
+
+
+def _figure(name: str, value: float) -> str:
+    """A metric as people read it: a share in per cent; what is in per cent already, or anything else, as it is."""
+    return f"{value:.1%}" if name == "exact_match" else f"{value:.2f}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import shutil
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -17,11 +18,13 @@ from luthier.environment import cores
 from luthier.errors import CheckpointError, LuthierError
 from luthier.methods.method import Method
 from luthier.model.adapters import add_adapter
+from luthier.model.frozen import fingerprints, moved
 from luthier.model.load import build_model
+from luthier.model.merge import merge
 from luthier.plan.compute import remember_speed
 from luthier.recipe import Recipe
 from luthier.record.checkpoints import retire
-from luthier.record.events import EventLog, Finished, Saved, Started, Stepped, Stopped, Warned
+from luthier.record.events import Compared, EventLog, Finished, Saved, Started, Stepped, Stopped, Warned
 from luthier.record.folder import RunFolder
 from luthier.registry import resolve
 from luthier.train import checkpoint
@@ -59,6 +62,7 @@ class Session:
         special = {f"{name}_id": inputs.encoder.id_of(name) for name in ("bos_token", "eos_token", "pad_token")}
         bare = build_model(recipe, inputs.encoder.vocabulary, inputs.model, special)
         self.model: Any = self.engine.wrap(add_adapter(bare, recipe, inputs.new_tokens))
+        self._prints = fingerprints(self.model)
         torch.manual_seed(recipe.seed)
         self.optimizer = build_optimizer(self.model, recipe)
         self.progress = Progress()
@@ -227,13 +231,39 @@ class Session:
         self.log.write(Warned(step=self.progress.step, message=message))
         self.display.warn(message)
 
+    def _compare(self) -> None:
+        """Prove that what trains has moved and nothing else."""
+        found = moved(self._prints, self.model)
+        self.log.write(
+            Compared(
+                step=self.progress.step,
+                moved=found.trained,
+                unmoved=found.frozen,
+                stood_still=list(found.stood_still),
+                drifted=list(found.drifted),
+            )
+        )
+        self.display.stage(str(found))
+        if found.drifted:
+            self._warn(str(found))
+
+    def _merge(self) -> None:
+        """The adapter in its base as a whole model, beside the result."""
+        self.display.stage("merging the adapter into its base")
+        out = self.folder.root / "merged"
+        shutil.rmtree(out, ignore_errors=True)
+        merge(self.folder.model, out)
+
     def _end(self, begun: float) -> None:
         reason = str(self.progress.extra.get("stopped", self._reason))
         if self.inputs.evaluation is not None and not self._evaluation_due(self.progress.step):
             self._measure_loss()
+        self._compare()
         event = save_result(self.model, self.recipe, self.inputs, self.folder, self.progress.step)
         self.log.write(event)
         self.display.saved(event)
+        if self.recipe.output.merge and self.recipe.adapter.kind != "none":
+            self._merge()
         self.measure.answers(self.model, "after", self.progress.step)
         self.measure.table()
         self.log.write(
