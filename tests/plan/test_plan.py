@@ -123,6 +123,13 @@ def test_a_plan_without_surprises_warns_of_nothing(make: Make) -> None:
     assert plan_recipe(make(data={"holdout": 2}, schedule={"warmup_steps": 4}, batch={"steps": 5})).warnings == ()
 
 
+def test_four_bit_rows_that_a_cpu_reads_wrongly_are_told(make: Make) -> None:
+    quantised = {"quantise": {"bits": 4}, "adapter": {"kind": "lora"}, "data": {"holdout": 2}}
+    told = plan_recipe(make(**quantised, runtime={"device": "cpu"})).warnings
+    assert any("no multiple of 64" in one and "gate_proj" in one for one in told)
+    assert not any("multiple of 64" in one for one in plan_recipe(make(data={"holdout": 2})).warnings)
+
+
 def test_rows_that_are_both_learned_and_evaluated_on_are_told(make: Make, world: World) -> None:
     rows = [{"path": str(world.questions)}]
     (told,) = plan_recipe(make(data={"train": rows, "evaluate": rows})).warnings

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -115,7 +116,7 @@ def make_plan(recipe: Recipe, shape: Shape, volume: Volume) -> Plan:
         operations=work,
         time=work / rate,
         speed_is_measured=measured,
-        warnings=tuple(_warnings(recipe, volume, steps)),
+        warnings=(*_quantised(recipe, shape, device), *_warnings(recipe, volume, steps)),
     )
 
 
@@ -123,6 +124,17 @@ def _result_bytes(recipe: Recipe, shape: Shape) -> int:
     if recipe.adapter.kind != "none":
         return 4 * trainable_parameters(recipe, shape)
     return shape.count * (2 if recipe.output.dtype in ("bf16", "fp16") else 4)
+
+
+def _quantised(recipe: Recipe, shape: Shape, device: str) -> Iterator[str]:
+    """Where bitsandbytes (0.50 at least) reads 4-bit weights back wrongly."""
+    if recipe.quantise.bits == 4 and device == "cpu":
+        odd = sorted(name for name, (_, columns) in shape.linear().items() if columns % 64)
+        if odd:
+            yield (
+                f"quantise.bits: on a CPU bitsandbytes reads 4-bit rows wrongly whose length is no multiple of 64 "
+                f"({odd[0]} and {len(odd) - 1} more)"
+            )
 
 
 def _warnings(recipe: Recipe, volume: Volume, steps: int) -> list[str]:
