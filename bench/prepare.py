@@ -1,4 +1,5 @@
-"""How fast chat rows are prepared: ``python bench/prepare.py [ROWS] [ROUNDS] [--trl PYTHON]`` prints medians.
+"""How fast chat rows are prepared: ``python bench/prepare.py [ROWS] [ROUNDS] [--trl PYTHON]`` prints medians;
+``--growth ROWS ROWS …`` how seconds and memory grow with the rows.
 
 What is compared takes turns, so that a busy moment of the machine falls on all alike. The rows are made from a seed
 (words of a made-up language, as frequent as in a natural one), the tokenizer (byte-level BPE, 8,000 ids) is trained on
@@ -11,6 +12,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import math
 import random
 import statistics
 import subprocess
@@ -143,10 +145,32 @@ def main(count: int, rounds: int, trl: str | None) -> None:
             print(f"{name:22} {seconds:8.2f} s {count / seconds:9,.0f} rows/s{memory}")
 
 
+def growth(counts: list[int]) -> None:
+    """How seconds and memory grow with the rows: one preparation of each size, and the exponent fitted to them."""
+    taken = []
+    for count in counts:
+        with tempfile.TemporaryDirectory() as temporary:
+            folder = Path(temporary)
+            rows = prepare_folder(folder, count)
+            _, seconds, own, worker = measured(sys.executable, OURS, folder, "fresh", rows)
+            size = rows.stat().st_size / 2**20
+        taken.append(seconds)
+        print(
+            f"{count:11,} rows, {size:7,.0f} MB: {seconds:8.2f} s, {own:.0f} MB, a worker {worker:.0f} MB", flush=True
+        )
+    if len(counts) > 1:
+        slope = statistics.linear_regression([math.log(one) for one in counts], [math.log(one) for one in taken]).slope
+        print(f"seconds grow with the rows to the power {slope:.3f}")
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("rows", nargs="?", type=int, default=50_000)
     parser.add_argument("rounds", nargs="?", type=int, default=5)
     parser.add_argument("--trl", help="a Python that has TRL")
+    parser.add_argument("--growth", type=int, nargs="+", help="numbers of rows, each prepared once")
     given = parser.parse_args()
-    main(given.rows, given.rounds, given.trl)
+    if given.growth:
+        growth(given.growth)
+    else:
+        main(given.rows, given.rounds, given.trl)
