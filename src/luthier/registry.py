@@ -7,7 +7,8 @@ Each table maps a name to ``"module:attribute"``. Packages add rows through the 
 from __future__ import annotations
 
 import importlib
-from importlib.metadata import entry_points
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from luthier.errors import RecipeError, nearest
@@ -105,9 +106,15 @@ TABLES: dict[str, dict[str, str]] = {
 }
 
 
+@cache
+def _installed(table: str) -> dict[str, EntryPoint]:
+    """The rows that installed packages add; looked for once, since it reads the metadata of every package."""
+    return {point.name: point for point in entry_points(group=f"luthier.{table}")}
+
+
 def names(table: str) -> list[str]:
     """All names of a table, ours and those of installed packages, sorted."""
-    return sorted({*TABLES[table], *(point.name for point in entry_points(group=f"luthier.{table}"))})
+    return sorted({*TABLES[table], *_installed(table)})
 
 
 def known(table: str, name: str) -> bool:
@@ -125,7 +132,8 @@ def resolve(table: str, name: str) -> Any:
     if target is None and ":" in name:
         target = name
     if target is None:
-        for point in entry_points(group=f"luthier.{table}", name=name):
+        point = _installed(table).get(name)
+        if point is not None:
             return point.load()
         suggestion = nearest(name, names(table))
         raise RecipeError(

@@ -14,6 +14,7 @@ from tests.conftest import World
 Run = Callable[..., Any]
 
 
+@pytest.mark.slow
 def test_a_directory_is_shown_for_people_and_programs(world: World, luthier: Run) -> None:
     shown, told = luthier("inspect", world.model), luthier("inspect", world.model, "--json")
     assert shown.returncode == told.returncode == 0, shown.stderr + told.stderr
@@ -25,6 +26,7 @@ def test_a_directory_is_shown_for_people_and_programs(world: World, luthier: Run
     assert "model.layers.1.mlp.up_proj.weight" in every and ".0..1." not in every
 
 
+@pytest.mark.slow
 def test_a_recipe_is_shown_before_and_after(world: World, luthier: Run, write_recipe: Run) -> None:
     path = write_recipe(world.recipe(adapter={"kind": "lora", "rank": 4}, quantise={"bits": 4}))
     before, after = json.loads(luthier("inspect", path, "--json").stdout)

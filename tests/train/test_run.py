@@ -79,6 +79,7 @@ def test_full_fine_tuning_leaves_a_chat_model(world: World, write_recipe: Write,
     assert int(answer[0, -1]) == tokenizer.convert_tokens_to_ids("<|im_end|>")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["none", "best_fit", "first_fit", "concatenate"])
 def test_weighted_sources_train_the_planned_steps(
     world: World, write_recipe: Write, luthier: Call, tmp_path: Path, kind: str
@@ -197,6 +198,7 @@ def test_a_lora_checkpoint_holds_the_adapter_alone(
     assert all("lora_" in name for name in saved)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "setting", ["gradient_checkpointing: true", "gradient_checkpointing: true, checkpoint_reentrant: true"]
 )
@@ -254,6 +256,7 @@ def test_evaluate_measures_a_run_on_other_rows(
     assert "neither a finished run nor a model directory" in nothing.stderr
 
 
+@pytest.mark.slow
 def test_the_result_is_saved_in_the_base_models_type_unless_the_recipe_says_otherwise(
     world: World, write_recipe: Write, luthier: Call, tmp_path: Path
 ) -> None:

@@ -64,11 +64,12 @@ def look_up(name: str, dialect: str | None = None) -> list[Meaning]:
 
 
 def nearest_names(name: str) -> list[str]:
-    """Known names like ``name``, the likest first."""
+    """Known names like ``name``, the likest first; whole dotted names only where ``name`` is one."""
     known = set(settings()) | {one.rsplit(".", 1)[-1] for one in settings()}
     known |= {one for table in tables() for row in table.rows for one in row.names}
     known |= {one.rsplit(".", 1)[-1] for one in known}
-    return difflib.get_close_matches(name.lower(), sorted(known), n=CLOSEST, cutoff=0.7)
+    like = (one for one in known if ("." in one) == ("." in name) and abs(len(one) - len(name)) <= 0.3 * len(name) + 1)
+    return difflib.get_close_matches(name.lower(), sorted(like), n=CLOSEST, cutoff=0.7)
 
 
 def _settings(asked: str, dialect: str | None) -> Iterator[Meaning]:
