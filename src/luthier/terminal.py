@@ -10,3 +10,12 @@ def visible(text: str) -> str:
     'a↵\\\\x1b[31m'
     """
     return "".join("↵" if c == "\n" else c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def visible_lines(text: str) -> str:
+    """The same for a text of several lines, which stay lines.
+
+    >>> visible_lines("a\n\x1b[31m")
+    'a\n\\x1b[31m'
+    """
+    return "\n".join(map(visible, text.split("\n")))

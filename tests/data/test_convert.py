@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from luthier.data.convert import MOST_SHOWN, attempts_of, detect, examples_of
+from luthier.data.convert import MOST_SHOWN, attempts_of, detect
 from luthier.data.example import Example, Message, Row
+from luthier.data.pipeline import examples
 from luthier.errors import DataError, Fault, RecipeError
+from luthier.recipe import Recipe
+from luthier.recipe.data import Data, Source
 from luthier.registry import TABLES
 from tests.conftest import write_jsonl
 from tests.data.made import source_of
 
 GOOD: dict[str, Any] = {"human": "Where?", "assistant": "Here."}
 BAD: dict[str, Any] = {"human": "Where?"}
+
+
+def examples_of(source: Source, *, bad_rows: int = 0, set_aside: list[Fault] | None = None) -> Iterator[Example]:
+    """The examples of one source, as every run reads them."""
+    return examples(Recipe(data=Data(bad_rows=bad_rows)), [source], set_aside)
 
 
 def rows(path: Path, pattern: str) -> Path:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from luthier.data.convert import examples_of
 from luthier.data.jsonl_copy import with_copies
+from luthier.data.pipeline import examples
 from luthier.errors import DataError
 from luthier.recipe import Recipe
 from luthier.recipe.validate import build
@@ -39,7 +39,7 @@ def test_each_row_becomes_one_line_beside_the_folder_of_tables(tmp_path: Path) -
 def test_the_copy_reads_as_the_table_does(tmp_path: Path) -> None:
     asked = asking(table(tmp_path / "csv"))
     turns = [
-        [[(turn.role, turn.content) for turn in example.messages] for example in examples_of(source)]
+        [[(turn.role, turn.content) for turn in example.messages] for example in examples(asked, [source])]
         for source in (asked.data.train[0], with_copies(asked).data.train[0])
     ]
     assert turns[0] == turns[1] and len(turns[0]) == 2

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from luthier.errors import Fault
-from luthier.terminal import visible
+from luthier.terminal import visible_lines
 
 File = Annotated[Path | None, typer.Argument(help="The recipe file.", metavar="FILE", show_default=False)]
 Words = Annotated[
@@ -25,7 +25,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print it for programs.")]
 
 def complain(fault: Fault) -> None:
     """A fault on standard error; nothing in it is obeyed by a terminal."""
-    sys.stderr.write("luthier: " + "\n".join(visible(line) for line in str(fault).split("\n")) + "\n")
+    sys.stderr.write(f"luthier: {visible_lines(str(fault))}\n")
 
 
 def print_json(value: Any) -> None:

@@ -10,7 +10,7 @@ import typer
 
 from luthier.cli.arguments import Data, Dialect, File, Json, Model, Strict, Words, print_json, shorten
 from luthier.cli.given import reading_of
-from luthier.terminal import visible
+from luthier.terminal import visible, visible_lines
 
 if TYPE_CHECKING:
     from luthier.convert import Missing
@@ -54,7 +54,7 @@ def command(
         sys.stdout.write(written.text)
     _tell(to, missing)
     for fault in reading.faults:
-        sys.stderr.write("\n".join(visible(line) for line in f"open: {fault}".split("\n")) + "\n")
+        sys.stderr.write(visible_lines(f"open: {fault}") + "\n")
 
 
 def _refused(reading: Reading) -> list[Missing]:

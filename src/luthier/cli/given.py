@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
+
+from luthier.errors import Fault, LuthierError, RecipeError
 
 if TYPE_CHECKING:
     from luthier.dialects.reading import Reading
@@ -37,7 +40,6 @@ def reading_of(
         RecipeError: nothing is given, or it cannot be read.
     """
     from luthier.dialects import read, read_text
-    from luthier.errors import RecipeError
 
     given = list(words or ())
     if file is not None and file.is_dir() and len(given) > 1 and "=" not in given[0] + given[1]:
@@ -57,10 +59,21 @@ def reading_of(
     return reading.strict() if strict else reading
 
 
+@contextmanager
+def with_refusals(refused: Sequence[Fault]) -> Iterator[None]:
+    """What goes wrong within is told together with what is refused anyway, each fault once.
+
+    Raises:
+        LuthierError: as it was raised, with the refusals first.
+    """
+    try:
+        yield
+    except LuthierError as error:
+        raise type(error)(*dict.fromkeys((*refused, *error.faults))) from error
+
+
 def _resume(positions: Sequence[str]) -> list[str]:
     """ChatGLM3's fourth position: yes is the newest checkpoint, a number that step's."""
-    from luthier.errors import RecipeError
-
     match [one.lower() for one in positions]:
         case []:
             return []

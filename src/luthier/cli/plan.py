@@ -7,7 +7,8 @@ from dataclasses import replace
 import typer
 
 from luthier.cli.arguments import Data, Dialect, File, Json, Model, Strict, Words, print_json
-from luthier.cli.given import reading_of
+from luthier.cli.given import reading_of, with_refusals
+from luthier.terminal import visible_lines
 
 
 def command(
@@ -21,16 +22,13 @@ def command(
     strict: Strict = False,
 ) -> None:
     """Show steps, tokens, memory and time of a run before anything is loaded."""
-    from luthier.errors import LuthierError
     from luthier.plan.plan import plan_recipe
     from luthier.plan.verdict import verdict
 
     reading = reading_of(context, file, words, dialect=dialect, model=model, data=data, strict=strict)
     found = verdict(reading)
-    try:
+    with with_refusals(found.refused):
         plan = plan_recipe(found.recipe)
-    except LuthierError as error:
-        raise type(error)(*dict.fromkeys((*found.refused, *error.faults))) from error
     plan = replace(plan, warnings=(*found.instead, *plan.warnings))
     if as_json:
         print_json({**plan.tree(), "refused": [str(fault) for fault in found.refused]})
@@ -43,6 +41,6 @@ def command(
         console = Console(highlight=False)
         console.print(describe(plan, found.recipe))
         for fault in found.refused:
-            console.print(f"[red]refused[/red] {escape(str(fault))}")
+            console.print(f"[red]refused[/red] {escape(visible_lines(str(fault)))}")
     if found.refused:
         raise typer.Exit(2)

@@ -6,7 +6,7 @@ import typer
 
 from luthier.cli.arguments import Data, Dialect, File, Json, Model, Strict, Words, complain, print_json, shorten
 from luthier.cli.given import reading_of
-from luthier.terminal import visible
+from luthier.terminal import visible, visible_lines
 
 
 def command(
@@ -54,8 +54,8 @@ def command(
         console.print(table)
         console.print("The recipe (settings at their defaults are left out):", highlight=False)
         text = to_yaml(reading.recipe.tree(changed_only=True))
-        console.print("\n".join(map(shown, text.split("\n"))), highlight=False)
+        console.print(escape(visible_lines(text)), highlight=False)
         for fault in reading.faults:
-            console.print("[red]open[/red] " + "\n".join(map(shown, str(fault).split("\n"))), highlight=False)
+            console.print(f"[red]open[/red] {escape(visible_lines(str(fault)))}", highlight=False)
     if reading.refusals():
         raise typer.Exit(2)

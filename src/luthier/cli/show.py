@@ -10,7 +10,7 @@ import typer
 
 from luthier.cli.arguments import Data, Dialect, File, Json, Model, complain, print_json
 from luthier.cli.explain import Language
-from luthier.cli.given import reading_of
+from luthier.cli.given import reading_of, with_refusals
 from luthier.terminal import visible
 
 if TYPE_CHECKING:
@@ -90,16 +90,14 @@ def command(
 
 def _prepared(found: Verdict, display: Display) -> Inputs:
     """What a run of the recipe would work on; what is refused is told with what is wrong besides."""
-    from luthier.errors import LuthierError, RunError
+    from luthier.errors import RunError
     from luthier.registry import known
     from luthier.train.prepare import prepare_inputs
 
     if not known("methods", found.recipe.method.kind):
         raise RunError(*found.refused)
-    try:
+    with with_refusals(found.refused):
         return prepare_inputs(found.recipe, display, found.instead)
-    except LuthierError as error:
-        raise type(error)(*dict.fromkeys((*found.refused, *error.faults))) from error
 
 
 def _trace(found: Verdict, display: Display, row: int) -> Trace:

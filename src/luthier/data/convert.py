@@ -153,23 +153,3 @@ def _encoded(text: str) -> None:
     except UnicodeEncodeError as error:
         half = text[error.start].encode("unicode_escape").decode()
         raise RowFault(f"holds half a character ({half})", "write the whole surrogate pair, or remove it") from error
-
-
-def examples_of(source: Source, *, bad_rows: int = 0, set_aside: list[Fault] | None = None) -> Iterator[Example]:
-    """The examples of a source in their order.
-
-    Rows that are not of the format are collected in ``set_aside``, up to ``bad_rows`` of them.
-
-    Raises:
-        DataError: more bad rows than that; the first ones are all named.
-    """
-    faults: list[Fault] = [] if set_aside is None else set_aside
-    for attempt in attempts_of(source):
-        if isinstance(attempt, Example):
-            yield attempt
-            continue
-        faults.append(attempt)
-        if len(faults) >= bad_rows + MOST_SHOWN:
-            break
-    if len(faults) > bad_rows:
-        raise DataError(*faults[:MOST_SHOWN])

@@ -35,21 +35,16 @@ def data_words(path: str, tree: dict[str, Any]) -> list[str]:
     place = Path(path).expanduser()
     if not place.exists():
         raise RecipeError("there is no such file or folder", place=f"--data {path}", remedy="correct the path")
-    sources = {part: _sources(tree, part) for part in PARTS}
-    train = sources.pop("train") or [{}]
-    others = {part: given for part, given in sources.items() if given}
+    parts: dict[str, list[dict[str, Any]]] = {
+        "train": [{}],
+        **{part: given for part in PARTS if (given := _sources(tree, part))},
+    }
     if place.is_file():
-        parts = {"train": train, **others}
         return [_word(f"data.{part}", [_moved(given[0], place)]) for part, given in parts.items()]
-    found = {part: [_found(place, one) for one in given] for part, given in {"train": train, **others}.items()}
-    if not others and not all(found["train"]):
-        return [_word("data.train", [_moved(train[0], place)])]
-    lost = [
-        one
-        for part, given in {"train": train, **others}.items()
-        for one, at in zip(given, found[part], strict=True)
-        if not at
-    ]
+    found = [(part, one, _found(place, one)) for part, given in parts.items() for one in given]
+    lost = [one for _, one, at in found if at is None]
+    if lost and list(parts) == ["train"]:
+        return [_word("data.train", [_moved(parts["train"][0], place)])]
     if lost:
         raise RecipeError(
             *(
@@ -62,8 +57,7 @@ def data_words(path: str, tree: dict[str, Any]) -> list[str]:
             )
         )
     return [
-        _word(f"data.{part}", [_moved(one, at) for one, at in zip(given, found[part], strict=True) if at])
-        for part, given in {"train": train, **others}.items()
+        _word(f"data.{part}", [_moved(one, at) for where, one, at in found if where == part and at]) for part in parts
     ]
 
 

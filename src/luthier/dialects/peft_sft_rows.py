@@ -181,10 +181,6 @@ DATA: tuple[Row, ...] = (
 )
 
 
-def _default(name: str, value: Any, settings: dict[str, Any], note: str = "", when: Any = None) -> Default:
-    return Default(name, value, settings, note, when) if when else Default(name, value, settings, note)
-
-
 DATA_DEFAULTS: tuple[Default, ...] = (
     Default("dataset_name", GUANACO, {"data.train.0.path": GUANACO}, "no data set was named"),
     Default(

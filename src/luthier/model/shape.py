@@ -172,7 +172,7 @@ def llama_parameters(config: dict[str, Any]) -> Parameters:
     return {name: (dimensions, 4) for name, dimensions in shapes.items()}
 
 
-def _weight_files(directory: Path) -> list[Path]:
+def weight_files(directory: Path) -> list[Path]:
     """The files that transformers would load: those of the index, else model*.safetensors, else all there are."""
     index = directory / "model.safetensors.index.json"
     if index.exists():
@@ -186,7 +186,7 @@ def _weight_files(directory: Path) -> list[Path]:
 
 def _headers(directory: Path) -> Parameters:
     found: Parameters = {}
-    for path in _weight_files(directory):
+    for path in weight_files(directory):
         with path.open("rb") as file:
             start = file.read(8)
             size = struct.unpack("<Q", start)[0] if len(start) == 8 else 0

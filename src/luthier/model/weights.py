@@ -9,7 +9,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from luthier.errors import ModelError
-from luthier.model.shape import _weight_files
+from luthier.model.shape import weight_files
 
 
 class Weights:
@@ -20,7 +20,7 @@ class Weights:
     """
 
     def __init__(self, directory: Path) -> None:
-        self.files = _weight_files(directory)
+        self.files = weight_files(directory)
         self.places: dict[str, Path] = {}
         for path in self.files:
             with _opened(path) as file:

@@ -12,7 +12,7 @@ from luthier.errors import ModelError
 from luthier.model.chatglm import is_chatglm
 from luthier.model.chatglm_copy import write_glm
 from luthier.model.new_tokens import NAMED, changes_tokens, write_changed
-from luthier.model.shape import _weight_files
+from luthier.model.shape import weight_files
 from luthier.model.tokenizer import convert_tokenizer, local_directory, train_tokenizer
 from luthier.recipe import Recipe
 
@@ -44,7 +44,7 @@ def adapter_base(recipe: Recipe, told: Told = lambda _: None) -> str | None:
     directory = model_directory(recipe)
     if directory is None or not is_chatglm(directory):
         return recipe.model.path
-    files = _weight_files(directory)
+    files = weight_files(directory)
     states = [(path.resolve(), path.stat()) for path in files]
     seen = [f"{path} {state.st_size} {state.st_mtime_ns}" for path, state in states]
     place = entry(recipe.data.cache, "models", content_key([directory / "config.json"], seen, {}))

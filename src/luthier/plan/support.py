@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Iterator
 
 from luthier.errors import Fault, ModelError, nearest
@@ -35,12 +34,11 @@ def unsupported(recipe: Recipe) -> list[Fault]:
 
 
 def _names(recipe: Recipe) -> Iterator[Fault]:
-    generates = recipe.evaluate.generate or recipe.evaluate.generate_during
     asked = [
         ("method.kind", "methods", recipe.method.kind),
         *(("optimizer.kind", "optimizers", kind) for kind in (recipe.optimizer.kind,) if kind not in UNRUN),
         ("schedule.kind", "schedules", recipe.schedule.kind),
-        *(("evaluate.metrics", "metrics", metric) for metric in recipe.evaluate.metrics if generates),
+        *(("evaluate.metrics", "metrics", metric) for metric in recipe.evaluate.metrics if recipe.evaluate.generates),
         *(
             ("data.format", "formats", s.format)
             for s in (*recipe.data.train, *recipe.data.evaluate, *recipe.data.test)
@@ -59,12 +57,11 @@ def _names(recipe: Recipe) -> Iterator[Fault]:
 
 def _packages(recipe: Recipe) -> Iterator[Fault]:
     """Packages that the recipe needs and that are not installed."""
-    if recipe.quantise.bits < 16 and importlib.util.find_spec("bitsandbytes") is None:
+    if recipe.quantise.bits < 16 and not installed("bitsandbytes"):
         yield Fault("needs bitsandbytes, not installed", "quantise.bits", "pip install 'luthier[quantise]'")
     wanted = [metric for metric in recipe.evaluate.metrics if metric.startswith(("rouge-", "bleu-"))]
-    lacking = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
-    generates = recipe.evaluate.generate or recipe.evaluate.generate_during
-    if generates and wanted and lacking:
+    lacking = [name for name in PACKAGES if not installed(name)] if recipe.evaluate.generates and wanted else []
+    if lacking:
         yield Fault(
             f"{', '.join(wanted)} need {', '.join(lacking)}, not installed",
             "evaluate.metrics",

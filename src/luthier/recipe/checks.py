@@ -143,7 +143,7 @@ def _switched_off(recipe: Recipe) -> tuple[InertRule, ...]:
         (recipe.batch.steps is not None, "batch.steps wins", ("batch.epochs",)),
         (recipe.schedule.warmup_steps is not None, "schedule.warmup_steps wins", ("schedule.warmup_share",)),
         (
-            not (recipe.evaluate.generate or recipe.evaluate.generate_during),
+            not recipe.evaluate.generates,
             "nothing is generated",
             ("evaluate.generation", "evaluate.metrics", "evaluate.table_rows"),
         ),

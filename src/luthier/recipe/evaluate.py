@@ -199,3 +199,8 @@ class Evaluate(Section):
         up=("To read more of them.", "想多看样例时调大。"),
         down=("0 shows none.", "0 表示不展示。"),
     )
+
+    @property
+    def generates(self) -> bool:
+        """Whether any rows are answered by generation."""
+        return self.generate or self.generate_during

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
@@ -23,7 +23,7 @@ from luthier.show.reason import Reason
 from luthier.show.rows import rows_of_origins
 from luthier.show.text import control_ids, pieces_of
 from luthier.show.why import Explained, explain
-from luthier.train.loop import Work, _document, planned_steps
+from luthier.train.loop import planned_steps, tokens_of
 from luthier.train.prepare import Inputs
 
 
@@ -78,7 +78,7 @@ def first_batch(recipe: Recipe, inputs: Inputs) -> FirstBatch:
     if step is None:
         raise DataError("there is no step to take", place="batch", remedy="raise batch.epochs, or give more rows")
     items = step[2][0]
-    tokens = [_document(cast(Work, inputs), item) for item in items]
+    tokens = [tokens_of(inputs.store, inputs.documents, item) for item in items]
     method: Method = resolve("methods", recipe.method.kind)()
     batch = method.collate(tokens)
     packs = inputs.feed.packs(0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -94,7 +94,7 @@ def one_step(work: Work, step: int, epoch: float, micros: list[list[Item]]) -> S
     A loss or gradient that is not finite is never stepped on.
     """
     begun = time.perf_counter()
-    batches = [work.method.collate([_document(work, item) for item in micro]) for micro in micros]
+    batches = [work.method.collate([tokens_of(work.store, work.documents, item) for item in micro]) for micro in micros]
     waited = time.perf_counter() - begun
     count = sum(batch.targets for batch in batches)
     total = sum(_accumulate(work, batch, count) for batch in batches)
@@ -121,10 +121,11 @@ def one_step(work: Work, step: int, epoch: float, micros: list[list[Item]]) -> S
     )
 
 
-def _document(work: Work, item: Item) -> Tokens:
+def tokens_of(store: TokenStore, documents: Sequence[int], item: Item) -> Tokens:
+    """The tokens of an item of a feed over ``documents``: a whole document, or a piece of one."""
     if not isinstance(item, Piece):
-        return work.store[work.documents[item]]
-    whole, part = work.store[work.documents[item.document]], slice(item.begin, item.end)
+        return store[documents[item]]
+    whole, part = store[documents[item.document]], slice(item.begin, item.end)
     return replace(whole, ids=whole.ids[part], trained=whole.trained[part])
 
 

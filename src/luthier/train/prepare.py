@@ -19,7 +19,7 @@ from luthier.data.pipeline import Preparation, examples, prepare, split_holdout
 from luthier.data.store import TokenStore
 from luthier.data.template import ChatTemplate
 from luthier.errors import DataError
-from luthier.model.new_tokens import new_ids
+from luthier.model.new_tokens import changes_tokens, new_ids
 from luthier.plan.inputs import adapter_base, model_directory, plain_tokenizer_directory, tokenizer_directory
 from luthier.plan.instead import lacking_tokens, with_template
 from luthier.plan.plan import Plan, make_plan, shape_of
@@ -94,7 +94,7 @@ def prepare_inputs(recipe: Recipe, display: Display, warnings: tuple[str, ...] =
     return Inputs(
         model=directory,
         tokenizer=tokenizer,
-        new_tokens=new_ids(plain, tokenizer) if (plain := plain_tokenizer_directory(recipe)) != tokenizer else (),
+        new_tokens=new_ids(plain_tokenizer_directory(recipe), tokenizer) if changes_tokens(recipe.tokenizer) else (),
         encoder=encoder,
         template=template,
         store=store,
