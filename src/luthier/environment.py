@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+from dataclasses import dataclass
 from pathlib import Path
 
 
@@ -37,3 +39,99 @@ def yield_idle_threads() -> None:
 def cores() -> int:
     """CPU cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """One process's place among those that share a run; ``local`` counts within its machine."""
+
+    rank: int = 0
+    size: int = 1
+    local: int = 0
+    address: str = ""
+    port: int = 0
+    hosted: bool = False
+    """Whether the launcher itself keeps the store at which the processes meet; else rank 0 does."""
+
+
+def world() -> World:
+    """The place that a launcher has given this process; alone where none has.
+
+    torchrun, accelerate, DeepSpeed and ``luthier train --processes`` set ``RANK`` and its neighbours; Slurm's srun has
+    names of its own, and the first node of the step is where the processes meet.
+    """
+    here = os.environ
+    if "RANK" in here and "WORLD_SIZE" in here:
+        return World(
+            rank=int(here["RANK"]),
+            size=int(here["WORLD_SIZE"]),
+            local=int(here.get("LOCAL_RANK", "0")),
+            address=here.get("MASTER_ADDR", "127.0.0.1"),
+            port=int(here.get("MASTER_PORT", "29500")),
+            hosted=here.get("TORCHELASTIC_USE_AGENT_STORE") == "True",
+        )
+    if int(here.get("SLURM_STEP_NUM_TASKS", "1")) > 1 and "SLURM_PROCID" in here:
+        nodes = here.get("SLURM_STEP_NODELIST") or here.get("SLURM_JOB_NODELIST", "127.0.0.1")
+        return World(
+            rank=int(here["SLURM_PROCID"]),
+            size=int(here["SLURM_STEP_NUM_TASKS"]),
+            local=int(here.get("SLURM_LOCALID", "0")),
+            address=here.get("MASTER_ADDR") or first_node(nodes),
+            port=int(here.get("MASTER_PORT") or 20_000 + int(here.get("SLURM_JOB_ID", "0")) % 20_000),
+        )
+    return World()
+
+
+def first_node(nodes: str) -> str:
+    """The first host of a list as Slurm writes it.
+
+    >>> first_node("gpu[03-05,9]-ib,login"), first_node("a1,a2")
+    ('gpu03-ib', 'a1')
+    """
+    match = re.match(r"([^,\[]*)(?:\[([^\]]*)\])?([^,\[]*)", nodes)
+    assert match is not None, "the pattern matches anything"
+    before, numbers, after = match.groups()
+    return before + re.split(r"[,-]", numbers or "")[0] + after
+
+
+def cxx() -> str:
+    """The C++ compiler that PyTorch builds with."""
+    return os.environ.get("CXX") or "g++"
+
+
+def processes() -> int:
+    """How many processes share this run."""
+    return world().size
+
+
+def environment_of_rank(place: World, machine: int) -> dict[str, str]:
+    """The environment of a process that is to take a place, under the names that torchrun gives; ``machine`` processes
+    share the cores of this machine."""
+    return {
+        **os.environ,
+        "RANK": str(place.rank),
+        "WORLD_SIZE": str(place.size),
+        "LOCAL_RANK": str(place.local),
+        "LOCAL_WORLD_SIZE": str(machine),
+        "MASTER_ADDR": place.address,
+        "MASTER_PORT": str(place.port),
+        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS") or str(max(1, cores() // machine)),
+        "TORCH_CPP_LOG_LEVEL": os.environ.get("TORCH_CPP_LOG_LEVEL", "ERROR"),
+    }
+
+
+def take_place(place: World) -> None:
+    """Give libraries that read it themselves (DeepSpeed) the place under torchrun's names."""
+    for name, value in (
+        ("RANK", place.rank),
+        ("WORLD_SIZE", place.size),
+        ("LOCAL_RANK", place.local),
+        ("MASTER_ADDR", place.address),
+        ("MASTER_PORT", place.port),
+    ):
+        os.environ[name] = str(value)
+
+
+def choose_deepspeed_device(device: str) -> None:
+    """Tell DeepSpeed which accelerator to use: it would else look for one, and warn where there is none."""
+    os.environ.setdefault("DS_ACCELERATOR", device)

@@ -33,8 +33,15 @@ TABLES: dict[str, dict[str, str]] = {
         "tokens": "luthier.data.formats.tokens:read",
     },
     "methods": {
+        "cpo": "luthier.methods.preference:ContrastivePreference",
+        "dpo": "luthier.methods.preference:DirectPreference",
+        "ipo": "luthier.methods.preference:IdentityPreference",
+        "kto": "luthier.methods.kto:KahnemanTversky",
+        "orpo": "luthier.methods.preference:OddsRatio",
         "pretrain": "luthier.methods.causal:Pretrain",
+        "reward": "luthier.methods.reward:Reward",
         "sft": "luthier.methods.causal:SupervisedFineTuning",
+        "simpo": "luthier.methods.preference:SimplePreference",
     },
     "optimizers": {
         "adafactor": "luthier.train.optimizers.plain:adafactor",
@@ -92,7 +99,18 @@ TABLES: dict[str, dict[str, str]] = {
         "rouge-2": "luthier.evaluate.overlap:rouge_2",
         "rouge-l": "luthier.evaluate.overlap:rouge_l",
     },
+    "trackers": {
+        "comet": "luthier.track.lines:Comet",
+        "mlflow": "luthier.track.mlflow:Mlflow",
+        "swanlab": "luthier.track.lines:SwanLab",
+        "tensorboard": "luthier.track.tensorboard:TensorBoard",
+        "trackio": "luthier.track.lines:Trackio",
+        "wandb": "luthier.track.wandb:WeightsAndBiases",
+    },
     "engines": {
+        "ddp": "luthier.train.engines.ddp:DataParallel",
+        "deepspeed": "luthier.train.engines.deepspeed:ZeroRedundancy",
+        "fsdp": "luthier.train.engines.fsdp:FullyShared",
         "single": "luthier.train.engines.single:SingleDevice",
     },
     "dialects": {

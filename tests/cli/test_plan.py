@@ -40,16 +40,16 @@ def test_plan_makes_no_folder(luthier: Run, write_recipe: Write, world: World, t
 
 
 def test_plan_names_what_is_not_there_yet_beside_the_plan(luthier: Run, write_recipe: Write, world: World) -> None:
-    path = write_recipe(world.recipe(method={"z_loss": 1e-4}, output={"hub": {"push": True}}))
+    path = write_recipe(world.recipe(optimizer={"kind": "nothing"}, output={"hub": {"push": True}}))
     told = luthier("plan", path, "--json")
     assert told.returncode == 2
     assert [line.partition(":")[0] for line in json.loads(told.stdout)["refused"]] == [
-        "method.z_loss",
+        "optimizer.kind",
         "output.hub.push",
     ]
     shown = luthier("plan", path)
     assert shown.returncode == 2
-    assert "refused method.z_loss: it is not there yet" in shown.stdout and "steps" in shown.stdout
+    assert "refused optimizer.kind: 'nothing' is not there" in shown.stdout and "steps" in shown.stdout
 
 
 def test_plan_tells_what_is_not_there_yet_also_where_there_can_be_no_plan(

@@ -101,8 +101,8 @@ def other(setting: str, value: Any) -> list[Any]:
         return [["one", "two"], ["assistant", "user", "system", "tool"], [{"path": "rows.jsonl"}]]
     if isinstance(value, dict):
         return [{"one": 2}, {"one": "two"}]
-    words = ("bf16", "gaussian", "all", "fp4", "on", "error", "checkpoint", "truncate", "pretrain", "a-name")
-    return [*words, 3, 0.25, True, False, ["q_proj"]]
+    words = ("bf16", "gaussian", "all", "fp4", "on", "error", "checkpoint", "truncate", "pretrain", "probability")
+    return [*words, "a-name", 3, 0.25, True, False, ["q_proj"]]
 
 
 def single_settings() -> list[tuple[str, str]]:

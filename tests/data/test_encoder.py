@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from transformers import PreTrainedTokenizerFast
 
@@ -24,6 +25,16 @@ def test_ids_are_those_of_transformers(tmp_path: Path) -> None:
     texts = ["Where is the mill?", "", "  two\n\nlines ü 中 \U0001f600", "<|im_start|>user\nHi<|im_end|>\n"]
     assert encoder.encode(texts) == [theirs(text, add_special_tokens=False)["input_ids"] for text in texts]
     assert encoder.vocabulary == len(theirs)
+
+
+def test_packed_ids_are_the_same_ids(tmp_path: Path) -> None:
+    encoder = configured(tmp_path)
+    texts = ["Where is the mill?", "", "  two\n\nlines ü", "<|im_start|>user\nHi<|im_end|>\n"] * 20
+    packed = encoder.packed(texts)
+    assert encoder.words() is not None and [np.frombuffer(ids, np.int32).tolist() for ids in packed] == (
+        encoder.encode(texts)
+    )
+    assert encoder.encode(texts) == [encoder.tokenizer.encode(text, add_special_tokens=False).ids for text in texts]
 
 
 def test_only_special_tokens_are_control(tmp_path: Path) -> None:

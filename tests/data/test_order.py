@@ -298,3 +298,14 @@ def test_weights_are_planned_over_all_epochs_of_the_run(world: World, batch: dic
 def test_a_fraction_of_an_epoch_is_rounded_up(world: World, batch: dict[str, Any], steps: int) -> None:
     assert total_steps(recipe_of(world, batch=batch), 10) == steps
     assert steps == batch.get("steps", math.ceil(batch["epochs"] * 10))
+
+
+@pytest.mark.parametrize("kind", ["dpo", "kto"])
+def test_pairs_share_packs_by_the_length_of_both_answers(world: World, kind: str) -> None:
+    lengths = np.random.default_rng(2).integers(20, 129, 400)
+    feed = feed_of(recipe_of(world, data={"max_length": 64}, method={"kind": kind}), lengths)
+    assert feed.capacity == 128
+    packs = feed.packs(0)
+    assert sorted(packs.documents.tolist()) == list(range(400)) and packs.begins is None
+    assert int(np.add.reduceat(lengths[packs.documents], packs.starts[:-1]).max()) <= 128
+    assert lengths.sum() / (len(packs) * 128) > 0.9

@@ -488,20 +488,33 @@ def test_lines_that_are_no_json_are_within_the_budget_too(world: World, tmp_path
 
 @pytest.mark.parametrize(("holdout", "size"), [(0, 0), (3, 3), (0.25, 5), (0.001, 1), (19, 19), (0.95, 19)])
 def test_documents_are_held_out_by_number_or_share(holdout: float, size: int) -> None:
-    train, held = split_holdout(20, holdout, seed=1)
+    train, held = split_holdout(np.arange(20), holdout, seed=1)
     assert len(held) == size
     assert sorted([*train, *held]) == list(range(20))
     assert list(train) == sorted(train) and list(held) == sorted(held)
 
 
 def test_the_seed_says_which_documents_are_held_out() -> None:
-    drawn = [split_holdout(50, 10, seed)[1].tolist() for seed in (1, 1, 2)]
+    drawn = [split_holdout(np.arange(50), 10, seed)[1].tolist() for seed in (1, 1, 2)]
     assert drawn[0] == drawn[1] != drawn[2]
     assert not np.array_equal(drawn[0], np.arange(40, 50))
 
 
 @pytest.mark.parametrize(("count", "holdout"), [(4, 4), (4, 9), (1, 0.5), (10, 0.99)])
 def test_holding_out_everything_is_refused(count: int, holdout: float) -> None:
-    with pytest.raises(DataError, match=f"of {count} documents would be held out") as caught:
-        split_holdout(count, holdout, seed=1)
+    with pytest.raises(DataError, match=f"of {count} rows would be held out") as caught:
+        split_holdout(np.arange(count), holdout, seed=1)
     assert caught.value.faults[0].place == "data.holdout" and caught.value.faults[0].remedy
+
+
+@pytest.mark.parametrize("holdout", [5, 0.4])
+def test_what_came_of_one_row_stays_on_one_side(world: World, tmp_path: Path, holdout: float) -> None:
+    texts = [" ".join(f"word{(7 * n + k) % 97}" for k in range(2 + 9 * (n % 4))) for n in range(20)]
+    path = write_jsonl(tmp_path / "long.jsonl", [{"text": text} for text in texts])
+    data = {"max_length": 24, "overlong": "split"}
+    store, _ = prepared(recipe(world, path, method={"kind": "pretrain"}, data=data), world.model)
+    assert store.summary["fates"]["split"] > 5
+    train, held = split_holdout(store.origins.rows, holdout, seed=3)
+    sides = [{store.origins[index] for index in side} for side in (train, held)]
+    assert not sides[0] & sides[1] and len(sides[0] | sides[1]) == 20
+    assert len(sides[1]) == (5 if holdout == 5 else 8) < len(held)

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from luthier.data.store import ARRAYS, TokenStore, collect, load, save
+from luthier.data.origins import Origins
+from luthier.data.store import ARRAYS, Batch, TokenStore, Writer, collect, load, save
 from luthier.data.tokens import Tokens
 from luthier.errors import DataError
 
@@ -66,6 +67,18 @@ def test_targets_agree_with_each_document(masks: list[list[bool]]) -> None:
     store = collect([Tokens(np.zeros(len(m), np.int32), np.array(m), "d") for m in masks], {})
     assert store.targets.tolist() == [tokens.targets for tokens in store]
     assert store.lengths.tolist() == [len(mask) for mask in masks]
+
+
+def test_origins_come_back_however_a_batch_holds_them(tmp_path: Path) -> None:
+    first = ["a.jsonl:1", "a.jsonl:7", "all name", "b:5:3", "b:#2"]
+    second = Origins.of(["c:1", "b:5:9", "all name", "a.jsonl:2", "b:5:4"])
+    (tmp_path / "key").mkdir()
+    with Writer(tmp_path / "key") as writer:
+        for origins in (first, second):
+            ids = np.arange(5, dtype=np.int32)
+            writer.add(Batch(ids, ids > 0, np.ones(5, np.int64), origins, [0] * 5))
+        writer.close({})
+    assert list(load(tmp_path / "key").origins) == [*first, *second]
 
 
 def test_a_store_of_nothing_is_empty() -> None:

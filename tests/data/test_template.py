@@ -384,14 +384,14 @@ def refused(template: str, encoder: Encoder, example: Example = LONG, **settings
     return fault.reason
 
 
-def test_a_template_that_changes_earlier_turns_is_refused_with_the_row(encoder: Encoder) -> None:
+def test_a_turn_that_later_ones_shorten_is_learned_as_it_stands(encoder: Encoder) -> None:
     drops_thought = (
         "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' }}"
         "{{ m['content'] if loop.last else m['content'].split('</think>')[-1] }}{{ '<|im_end|>\n' }}{% endfor %}"
         + GENERATE
     )
     example = talk(("user", "a"), ("assistant", "<think>hm</think>b"), ("user", "c"), ("assistant", "d"))
-    assert "rendering turn 2 changes the text before it" in refused(drops_thought, encoder, example)
+    assert learned(template_of(drops_thought, encoder).spans(example)) == ["b" + END, "d" + END]
     assert learned(template_of(drops_thought, encoder, last_turn_only=True).spans(example)) == ["d" + END]
     assert learned(template_of(drops_thought, encoder).spans(ASKED)) == ["Here." + END]
 
@@ -436,6 +436,14 @@ def test_the_named_tokens_reach_the_template(tmp_path: Path) -> None:
 def test_auto_is_the_tokenizers_own(tmp_path: Path) -> None:
     encoder = Encoder.open(make_tokenizer(tmp_path, chat_template="own"))
     assert template_source("auto", encoder) == "own"
+
+
+def test_auto_may_name_what_to_take_where_there_is_none(encoder: Encoder, tmp_path: Path) -> None:
+    own = Encoder.open(make_tokenizer(tmp_path, chat_template="own"))
+    assert template_source("auto/chatml", own) == "own"
+    assert encoder.chat_template is None
+    assert template_source("auto/chatml", encoder) == template_source("chatml", encoder)
+    assert template_source("auto/firefly/qwen", encoder) == template_source("firefly/qwen", encoder)
 
 
 def test_auto_without_one_names_ours(encoder: Encoder) -> None:

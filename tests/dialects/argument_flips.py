@@ -259,6 +259,14 @@ TRL_FLIPS: dict[str, Flip] = {
     "beta": Flip(0.1, 0.2, {"loss_type": "sigmoid"}),
     "max_prompt_length": Flip(64, 128, {"beta": 0.1}),
     "precompute_ref_log_probs": Flip(False, True, {"beta": 0.1}),
+    "reference_free": Flip(False, True, {"beta": 0.1}),
+    "label_smoothing": Flip(0.0, 0.1, {"beta": 0.1}),
+    "rpo_alpha": Flip(0.1, 0.5, {"beta": 0.1}),
+    "cpo_alpha": Flip(0.1, 0.5, {"beta": 0.1, "loss_type": "simpo"}),
+    "simpo_gamma": Flip(0.1, 0.7, {"beta": 0.1, "loss_type": "simpo"}),
+    "desirable_weight": Flip(0.1, 0.5, {"beta": 0.1}),
+    "undesirable_weight": Flip(0.1, 0.5, {"beta": 0.1}),
+    "center_rewards_coefficient": Flip(0.0, 0.01),
 }
 """What TRL added."""
 

@@ -111,7 +111,7 @@ def test_accounts_add_up_with_the_launchers_file(tmp_path: Path) -> None:
     assert (recipe.parallel.engine, recipe.parallel.stage, recipe.batch.world) == ("deepspeed", 3, 2)
     assert recipe.data.train[0].path == "some/chats"
     assert (recipe.data.train[0].split, recipe.data.evaluate[0].split) == ("train", "test")
-    assert recipe.data.train_on == ("system", "user", "assistant", "tool")
+    assert recipe.data.train_on == ("system", "user", "assistant", "tool", "template")
     assert (recipe.data.max_length, recipe.pack.kind, recipe.data.template) == (1024, "best_fit", "chatml")
     assert recipe.tokenizer.added_special[0] == "<|im_start|>user"
     assert (recipe.quantise.bits, recipe.quantise.storage, recipe.model.dtype) == (4, "bf16", "bf16")

@@ -26,7 +26,7 @@ def test_packing_changes_no_evaluation_loss(capacity: int, world: World) -> None
     with torch.no_grad():
         alone = [SupervisedFineTuning().loss(model.eval(), SupervisedFineTuning().collate([store[d]])) for d in chosen]
     model.train()
-    loss, count = mean_loss(
+    loss, count, _ = mean_loss(
         model,
         SupervisedFineTuning(),
         store,

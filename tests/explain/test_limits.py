@@ -25,7 +25,7 @@ def test_every_setting_has_a_range_and_a_default(name: str, lang: str) -> None:
         ("checkpoint.every", "steps, a share below 1, epoch, never", "0.1"),
         ("data.holdout", "number, or a share below 1 ≥ 0", "0"),
         ("quantise.bits", "4 | 8 | 16", "16"),
-        ("data.train_on", "list (assistant | user | system | tool)", '["assistant"]'),
+        ("data.train_on", "list (assistant | user | system | tool | template)", '["assistant"]'),
         ("adapter.targets", "list | text", "all-linear"),
         ("adapter.rank_pattern", "mapping", "empty"),
         ("runtime.compile", "true | false", "false"),

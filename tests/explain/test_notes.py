@@ -31,7 +31,7 @@ micro_batch_size: 2
 lora_qkv_kernel: true
 peft_autocast_adapter_dtype: false
 lora_rr: 8
-cpo_alpha: 0.5
+dpo_use_weighting: true
 warmup_steps: 0.1
 """
 
@@ -200,7 +200,7 @@ def test_a_reason_and_its_remedy(tmp_path: Path) -> None:
     notes = told(reading(tmp_path, "axolotl"))
     assert notes["mora"] == "不支持 MoRA；写 adapter: lora"
     assert notes["peft_autocast_adapter_dtype"] == "适配器以全精度存放，但 False 会有影响；去掉它"
-    assert notes["cpo_alpha"] == "0.5：不支持 CPO 的这一项；去掉它"
+    assert notes["dpo_use_weighting"] == "True：不支持 DPO 的这一项；去掉它"
 
 
 def test_values_stay_as_they_are(tmp_path: Path) -> None:
@@ -238,8 +238,8 @@ def test_values_with_semicolons_and_colons_do_not_mislead() -> None:
 
 
 def test_a_value_that_is_a_text_itself_is_told_too() -> None:
-    note = "0.1: this term of a reward model is not there; leave it out"
-    assert translated(note, "zh") == "0.1：不支持奖励模型的这一项；去掉它"
+    note = "0.1: this term of DPO is not there; leave it out"
+    assert translated(note, "zh") == "0.1：不支持 DPO 的这一项；去掉它"
 
 
 def test_the_order_of_values_may_differ() -> None:

@@ -36,17 +36,22 @@ CASES: list[tuple[str, dict[str, Any], Any]] = [
         )
     ),
     *(
-        ("model.attention", {"model": {"path": "m", "attention": k}}, "auto")
-        for k in ("varlen", "flash", "flex", "eager")
+        ("model.attention", {"model": {"path": "m", "attention": k}, "runtime": {"device": "cpu"}}, "auto")
+        for k in ("varlen", "flash", "flex")
     ),
     *(
-        (f"runtime.kernels.{name}", {"runtime": {"kernels": {name: "on"}}}, "off")
-        for name in ("liger", "fuse_qkv", "fuse_mlp", "cross_entropy", "rms_norm")
+        (f"runtime.kernels.{name}", {"adapter": {"kind": "lora"}, "runtime": {"kernels": {name: "on"}}}, "off")
+        for name in ("fuse_qkv", "fuse_mlp")
     ),
-    ("runtime.compile", {"runtime": {"compile": True}}, False),
-    ("runtime.checkpoint_every", {"runtime": {"checkpoint_every": 3, "gradient_checkpointing": True}}, 1),
+    ("runtime.kernels.liger", {"runtime": {"kernels": {"liger": "on"}, "device": "cpu"}}, "off"),
+    ("runtime.kernels.rms_norm", {"runtime": {"kernels": {"rms_norm": "on"}, "compile": True}}, "off"),
+    (
+        "runtime.checkpoint_offload",
+        {"runtime": {"checkpoint_offload": True, "gradient_checkpointing": True, "device": "cpu"}},
+        False,
+    ),
     ("precision.compute", {"precision": {"compute": "fp16"}, "runtime": {"device": "cpu"}}, "auto"),
-    ("track.to", {"track": {"to": ["wandb", "tensorboard"]}}, ()),
+    ("track.to", {"track": {"to": ["neptune"]}}, ()),
     (
         "runtime.checkpoint_reentrant",
         {"adapter": {"kind": "prefix"}, "runtime": {"gradient_checkpointing": True, "checkpoint_reentrant": True}},
@@ -118,16 +123,38 @@ def test_paging_on_a_cpu_is_refused_where_nothing_may_be_replaced() -> None:
 
 def test_one_process_takes_the_micro_batches_of_several() -> None:
     changed, told = substituted(recipe(batch={"world": 4, "accumulation": 2, "micro": 3}, parallel={"engine": "ddp"}))
-    assert (changed.batch.world, changed.batch.accumulation, changed.batch.micro) == (None, 8, 3)
+    assert (changed.batch.world, changed.batch.accumulation, changed.batch.micro) == (1, 8, 3)
     assert changed.parallel.engine == "single" and len(told) == 3
     assert "the same batch" in str(told[0])
 
 
-@pytest.mark.parametrize("parallel", [{"engine": "fsdp"}, {"engine": "deepspeed", "stage": 3}, {"stage": 2}])
-def test_sharding_is_not_exchanged_for_anything(parallel: dict[str, Any]) -> None:
-    asked = recipe(batch={"world": 4}, parallel=parallel)
-    assert substituted(asked) == (asked, ())
-    assert "batch.world" in [fault.place for fault in unsupported(asked)]
+@pytest.mark.parametrize("parallel", [{"engine": "fsdp", "stage": 3}, {"engine": "deepspeed", "stage": 2}])
+def test_one_process_has_nothing_to_shard(parallel: dict[str, Any]) -> None:
+    changed, [told] = substituted(recipe(parallel=parallel, batch={"world": 1}))
+    assert changed.parallel.engine == "single" and "the result is the same" in str(told)
+
+
+@pytest.mark.parametrize(
+    ("parallel", "done"),
+    [
+        ({}, {}),
+        ({"stage": 2}, {}),
+        ({"engine": "fsdp", "stage": 0}, {"parallel.engine": "ddp"}),
+        ({"engine": "deepspeed", "stage": 0}, {"parallel.engine": "ddp"}),
+        ({"engine": "fsdp", "stage": 1}, {"parallel.stage": 2}),
+        ({"engine": "fsdp", "stage": 3, "offload_optimizer": True}, {"parallel.offload_parameters": True}),
+        ({"engine": "deepspeed", "stage": 1, "offload_optimizer": True}, {}),
+    ],
+)
+def test_several_processes_share_out_what_the_recipe_says(
+    parallel: dict[str, Any], done: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    changed, told = substituted(recipe(parallel=parallel, batch={"accumulation": 3}))
+    assert {one.key: one.done for one in told if one.why} == done
+    assert (changed.batch.world, changed.batch.accumulation) == (1, 6)
+    assert [one for one in substituted(changed)[1] if one.key.startswith("batch")] == []
 
 
 def test_what_needs_nothing_is_left_as_it_is() -> None:

@@ -14,7 +14,7 @@ from luthier.model.adapters import add_adapter
 from luthier.model.load import build_model
 from luthier.model.shape import Shape, shape_of_directory
 from luthier.plan.memory import activation_bytes, peak_memory, weight_bytes
-from luthier.plan.parameters import adapted_layers, trainable_parameters
+from luthier.plan.parameters import adapted_layers, trainable_parameters, with_rows
 from luthier.recipe import Recipe
 from luthier.recipe.validate import build
 
@@ -191,11 +191,19 @@ def test_memory_follows_from_what_trains(models: dict[str, Path]) -> None:
         memory = peak_memory(recipe, shape(models), 64, 10, "fp32")
         assert memory["gradients"] == 4 * trained
         assert memory["optimizer"] == 8 * trained
-        assert memory["logits"] == 10 * 101 * 12
+        assert memory["logits"] == 10 * 101 * 4
     narrow = recipe_of(models["llama"], model={"dtype": "bf16"})
     assert peak_memory(narrow, shape(models), 64, 10, "fp32")["optimizer"] == 4 * shape(models).count
     plain = recipe_of(models["llama"], optimizer={"kind": "sgd"})
     assert peak_memory(plain, shape(models), 64, 10, "fp32")["optimizer"] == 0
+
+
+def test_logits_are_a_chunk_of_the_loss_or_all_of_them(models: dict[str, Path]) -> None:
+    chunked = recipe_of(models["llama"])
+    few, many = (peak_memory(chunked, shape(models), 10**6, targets, "fp32")["logits"] for targets in (10, 10**6))
+    assert few == 10 * 101 * 4 and few < many <= 4 * 2**23
+    plain = recipe_of(models["llama"], runtime={"kernels": {"cross_entropy": "off"}})
+    assert peak_memory(plain, shape(models), 10**6, 10**6, "fp32")["logits"] == 10**6 * 101 * 12
 
 
 def test_activations_grow_with_tokens_and_shrink_with_checkpointing_and_narrow_numbers(models: dict[str, Path]) -> None:
@@ -224,3 +232,19 @@ def test_activations_are_near_what_autograd_keeps(models: dict[str, Path]) -> No
         out = model.model(input_ids=torch.ones(1, tokens, dtype=torch.long), document_lengths=(tokens,))
     assert out.last_hidden_state.requires_grad
     assert 0.6 < activation_bytes(recipe, shape(models), tokens, "fp32") / sum(seen.values()) < 1.4
+
+
+@pytest.mark.parametrize("kind", ["none", "lora"])
+@pytest.mark.parametrize("architecture", ["llama", "qwen2"])
+def test_rows_of_added_tokens_are_counted(models: dict[str, Path], architecture: str, kind: str) -> None:
+    added = ["<a>", "<b>", "<c>"]
+    recipe = recipe_of(models[architecture], adapter={"kind": kind}, tokenizer={"added": added})
+    plain = shape_of_directory(models[architecture])
+    grown = with_rows(plain, 101 + len(added))
+    new = tuple(range(101, 101 + len(added)))
+    model = add_adapter(build_model(recipe, 101 + len(added), models[architecture]), recipe, new)
+    trained = sum(one.numel() for one in model.parameters() if one.requires_grad)
+    assert trainable_parameters(recipe, grown) == trained
+    if kind == "none":
+        assert grown.count == sum(one.numel() for one in model.parameters()) > plain.count
+    assert with_rows(plain, 50) is plain

@@ -179,3 +179,21 @@ def test_bytes_read_as_people_read_them(size: int, text: str) -> None:
 )
 def test_times_read_as_people_say_them(seconds: float, text: str) -> None:
     assert span(seconds) == text
+
+
+def test_rows_of_added_tokens_are_in_the_counts(make: Make, world: World) -> None:
+    shape = shape_of(make(), world.model)
+    plain = plan_recipe(make())
+    added = plan_recipe(make(tokenizer={"added": ["<a>", "<b>"]}))
+    assert added.parameters["total"] == plain.parameters["total"] + 2 * 2 * shape.hidden
+    assert added.parameters["trainable"] == added.parameters["total"]
+
+
+def test_the_plain_copy_of_a_chatglm_base_takes_disk_under_an_adapter(make: Make, tmp_path: Path) -> None:
+    from tests.model.chatglm3 import write_checkpoint, write_sentencepiece
+
+    write_sentencepiece(write_checkpoint(tmp_path / "glm"))
+    sections: dict[str, Any] = {"model": {"path": str(tmp_path / "glm")}, "tokenizer": {}}
+    size = sum(path.stat().st_size for path in (tmp_path / "glm").glob("*.safetensors"))
+    assert plan_recipe(make(**sections, adapter={"kind": "lora"})).disk["base"] == size > 0
+    assert "base" not in plan_recipe(make(**sections)).disk

@@ -41,23 +41,22 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("adapter.init", {"adapter": {"kind": "lora", "init": "pissa"}, "quantise": {"bits": 4}}),
     ("adapter.init", {"adapter": {"kind": "lora", "init": "olora"}, "quantise": {"bits": 8}}),
     ("adapter.init", {"adapter": {"kind": "lora", "init": "orthogonal", "rank": 3}}),
-    *(("parallel.engine", {"parallel": {"engine": kind}}) for kind in ("ddp", "fsdp", "deepspeed")),
-    ("parallel.stage", {"parallel": {"stage": 1}}),
-    ("parallel.stage", {"parallel": {"deepspeed": "ds.json"}}),
+    ("method.reference", {"method": {"kind": "kto", "reference": "precomputed"}}),
+    ("method.reference", {"method": {"kind": "dpo", "reference": "adapter_off"}}),
+    ("method.loss", {"method": {"kind": "cpo", "loss": "robust"}}),
+    ("method.preference_smoothing", {"method": {"kind": "dpo", "loss": "robust", "preference_smoothing": 0.5}}),
+    ("pack.kind", {"method": {"kind": "dpo"}, "pack": {"kind": "concatenate"}}),
+    ("batch.micro", {"method": {"kind": "kto"}, "pack": {"kind": "none"}}),
+    ("evaluate.generate", {"method": {"kind": "reward"}, "evaluate": {"generate": True}, "data": {"test": ROWS}}),
+    ("adapter.kind", {"method": {"kind": "reward"}, "adapter": {"kind": "prefix"}}),
+    ("output.merge", {"method": {"kind": "reward"}, "adapter": {"kind": "lora"}, "output": {"merge": True}}),
     ("parallel", {"parallel": {"tensor": 2}}),
     ("parallel", {"parallel": {"context": 2}}),
-    ("batch.find_micro", {"batch": {"find_micro": True}}),
-    ("batch.world", {"batch": {"world": 2}}),
     ("data.evaluate.weight", {"data": {"evaluate": [{"path": "a", "weight": 0.5}]}}),
     ("data.evaluate.weight", {"data": {"test": [{"path": "a", "weight": 0.5}]}}),
-    ("method.neftune_alpha", {"method": {"neftune_alpha": 5.0}}),
-    ("method.label_smoothing", {"method": {"label_smoothing": 0.1}}),
-    ("method.z_loss", {"method": {"z_loss": 1e-4}}),
-    ("runtime.debug", {"runtime": {"debug": True}}),
-    ("evaluate.keep_best", {"evaluate": {"keep_best": True}}),
-    ("evaluate.best_metric", {"evaluate": {"best_metric": "exact_match"}}),
-    ("evaluate.higher_is_better", {"evaluate": {"higher_is_better": True}}),
-    ("precision.full_evaluation", {"precision": {"full_evaluation": True}}),
+    ("method.label_smoothing", {"method": {"kind": "dpo", "label_smoothing": 0.1}}),
+    ("method.z_loss", {"method": {"kind": "dpo", "z_loss": 1e-4}}),
+    ("method.weighting", {"method": {"kind": "dpo", "weighting": "probability"}}),
     ("output.hub.push", {"output": {"hub": {"push": True}}}),
 ]
 
@@ -79,7 +78,7 @@ def test_every_row_of_the_table_is_tried() -> None:
     ("sections", "key", "remedy"),
     [
         ({"method": {"kind": "sftt"}}, "method.kind", "did you mean sft?"),
-        ({"method": {"kind": "dpo"}}, "method.kind", "use one of: pretrain, sft"),
+        ({"method": {"kind": "grpo"}}, "method.kind", "did you mean orpo?"),
         ({"optimizer": {"kind": "adam"}}, "optimizer.kind", "did you mean adamw?"),
         ({"schedule": {"kind": "cosin"}}, "schedule.kind", "did you mean cosine?"),
         (
@@ -127,6 +126,30 @@ def test_a_name_that_is_in_no_table_is_refused_with_the_nearest(sections: Any, k
 )
 def test_what_is_there_is_let_through(sections: dict[str, Any]) -> None:
     assert unsupported(recipe(**sections)) == []
+
+
+NVME = {"zero_optimization.offload_param.device": "nvme"}
+
+
+@pytest.mark.parametrize(
+    ("key", "sections"),
+    [
+        ("parallel.engine", {"parallel": {"engine": "single"}}),
+        ("optimizer.kind", {"parallel": {"engine": "fsdp", "stage": 3}, "optimizer": {"kind": "adafactor"}}),
+        ("optimizer.kind", {"parallel": {"stage": 2}, "optimizer": {"kind": "muon"}}),
+        ("adapter.kind", {"parallel": {"stage": 3}, "adapter": {"kind": "prompt"}}),
+        ("precision.compute", {"parallel": {"stage": 3}, "precision": {"compute": "fp16"}}),
+        ("batch.find_micro", {"batch": {"find_micro": True}}),
+        ("parallel.deepspeed_config", {"parallel": {"stage": 3, "deepspeed_config": NVME}}),
+    ],
+)
+def test_what_several_processes_cannot_do_is_refused(
+    key: str, sections: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert key not in [fault.place for fault in unsupported(recipe(**sections))]
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert [fault.place for fault in unsupported(recipe(**sections))] == [key]
 
 
 @pytest.mark.parametrize("kind", sorted(REFUSED))
@@ -178,7 +201,7 @@ def test_an_adapter_that_cannot_be_gone_on_with_is_told(saved: str | None, reaso
 
 
 def test_everything_that_is_not_there_is_told_at_once() -> None:
-    asked = recipe(method={"kind": "dpo", "z_loss": 1.0}, output={"hub": {"push": True}})
+    asked = recipe(method={"kind": "dop", "z_loss": 1.0}, output={"hub": {"push": True}})
     assert [fault.place for fault in unsupported(asked)] == [
         "method.kind",
         "method.z_loss",

@@ -16,7 +16,7 @@ FILE: dict[str, Any] = {
     "train_mode": "lora",
     "optim": "paged_adamw_32bit",
     "bf16": True,
-    "report_to": "tensorboard",
+    "report_to": "neptune",
 }
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 import math
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +50,7 @@ def test_of_few_rows_the_estimate_is_what_preparation_makes(make: Make, world: W
     store, cached = prepare(recipe, recipe.data.train, world.model)
     assert not cached and before.exact
     assert estimated(recipe, world) == before
-    train, held = split_holdout(len(store), recipe.data.holdout, recipe.seed)
+    train, held = split_holdout(store.origins.rows, recipe.data.holdout, recipe.seed)
     assert (before.documents, before.evaluation_documents) == (len(train), len(held))
     assert before.tokens == sum(store.lengths[train])
     assert before.targets == sum(store.targets[train])
@@ -132,17 +135,15 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("impatient")
-@pytest.mark.parametrize("suffix", [".jsonl", ".json", ".csv", ".parquet"])
+@pytest.mark.parametrize("suffix", [".jsonl", ".json", ".csv", ".parquet", ".framed.json"])
 def test_a_sample_is_scaled_by_its_place_in_the_file(make: Make, world: World, tmp_path: Path, suffix: str) -> None:
-    import json
-
     lines = make_stories(tmp_path / "stories.jsonl", 4000).read_text().splitlines()
     rows = [json.loads(line) for line in lines]
     path = tmp_path / f"rows{suffix}"
     if suffix == ".jsonl":
         write_jsonl(path, rows)
-    elif suffix == ".json":
-        path.write_text(json.dumps(rows))
+    elif suffix.endswith(".json"):
+        path.write_text(json.dumps({"data": rows} if suffix == ".framed.json" else rows))
     elif suffix == ".csv":
         path.write_text("text\n" + "".join(row["text"] + "\n" for row in rows))
     else:
@@ -157,6 +158,27 @@ def test_a_sample_is_scaled_by_its_place_in_the_file(make: Make, world: World, t
     assert exact.exact and not about.exact
     for name in ("documents", "tokens", "targets", "packs", "steps_per_epoch", "squared"):
         assert getattr(about, name) == pytest.approx(getattr(exact, name), rel=0.03), name
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("suffix", [".jsonl", ".json", ".csv", ".txt"])
+@pytest.mark.parametrize("members", [1, 3])
+def test_a_sample_of_a_packed_file_is_scaled_by_its_packed_bytes(
+    make: Make, world: World, tmp_path: Path, suffix: str, members: int
+) -> None:
+    random = np.random.default_rng(0)
+    texts = [" ".join(f"{n:x}" for n in random.integers(0, 2**30, size=12)) for _ in range(4000)]
+    rows = [json.dumps({"text": text}) for text in texts]
+    whole = {".json": "[" + ",\n".join(rows) + "]", ".jsonl": "\n".join(rows)}.get(suffix, "text\n" + "\n".join(texts))
+    path = tmp_path / f"rows{suffix}.gz"
+    cuts = np.linspace(0, len(whole), members + 1).astype(int)
+    path.write_bytes(b"".join(gzip.compress(whole[a:b].encode()) for a, b in pairwise(cuts)))
+    recipe = make(data={"train": [{"path": str(path)}], "max_length": 256}, method={"kind": "pretrain"})
+    about = estimated(recipe, world)
+    assert not about.exact
+    assert about.documents == pytest.approx(4000, rel=0.05)
+    guessed = estimate(recipe, None, None)
+    assert guessed.tokens == pytest.approx(len(whole) / 3.5, rel=0.05)
 
 
 @pytest.mark.usefixtures("impatient")

@@ -26,6 +26,8 @@ def recipe(base: dict[str, Any], **sections: Any) -> Recipe:
 
 PLAIN = recipe(BASE)
 LORA = recipe(BASE, adapter={"kind": "lora"})
+IA3 = recipe(BASE, adapter={"kind": "ia3"})
+ANSWERING = {**BASE, "data": {"train": ROWS, "evaluate": ROWS}, "evaluate": {"generate_during": True}}
 ANSWERED = recipe(BASE, data={"test": ROWS}, evaluate={"generate": True})
 
 
@@ -40,6 +42,8 @@ ANSWERED = recipe(BASE, data={"test": ROWS}, evaluate={"generate": True})
         recipe(BASE, quantise={"bits": 4}, adapter={"kind": "lora"}),
         recipe(BASE, data={"evaluate": ROWS}, evaluate={"patience": 2, "keep_best": True}),
         recipe(BASE, data={"holdout": 0.1}, evaluate={"patience": 2}),
+        recipe(ANSWERING, evaluate={"keep_best": True, "best_metric": "exact_match", "higher_is_better": True}),
+        recipe(BASE, evaluate={"best_metric": "f1"}),
         ANSWERED,
         recipe(BASE, adapter={"targets": r".*\.q_proj", "rank_pattern": {"q_proj": 4}}, model={"trainable": ["norm"]}),
     ],
@@ -103,6 +107,21 @@ def test_what_fits_together_is_let_through(tree: Recipe) -> None:
             "nothing is evaluated",
             recipe(BASE, data={"holdout": 0.1}, evaluate={"patience": 1, "every": "never"}),
         ),
+        (
+            "evaluate.best_metric",
+            "rouge-l is not measured",
+            recipe(BASE, data={"evaluate": ROWS}, evaluate={"keep_best": True, "best_metric": "rouge-l"}),
+        ),
+        (
+            "evaluate.higher_is_better",
+            "better when it is higher",
+            recipe(ANSWERING, evaluate={"patience": 2, "best_metric": "exact_match"}),
+        ),
+        (
+            "evaluate.higher_is_better",
+            "the loss is better when it is lower",
+            recipe(BASE, data={"evaluate": ROWS}, evaluate={"keep_best": True, "higher_is_better": True}),
+        ),
     ],
 )
 def test_each_contradiction_is_found_alone_with_its_key_and_a_remedy(key: str, reason: str, tree: Recipe) -> None:
@@ -121,6 +140,11 @@ def test_all_contradictions_are_found_at_once() -> None:
         ("adapter.rank", "adapter.kind is none", PLAIN, LORA),
         ("optimizer.lora_plus", "adapter.kind is none", PLAIN, LORA),
         ("adapter.virtual_tokens", "lora has no virtual tokens", LORA, recipe(BASE, adapter={"kind": "prefix"})),
+        ("adapter.virtual_tokens", "ia3 has no virtual tokens", IA3, recipe(BASE, adapter={"kind": "prompt"})),
+        ("adapter.rank", "one number per feature", IA3, LORA),
+        ("adapter.dropout", "a prefix is in no layer", recipe(BASE, adapter={"kind": "prefix"}), LORA),
+        ("adapter.targets", "a prompt is in no layer", recipe(BASE, adapter={"kind": "prompt"}), IA3),
+        ("optimizer.lora_plus", "ia3 has no B matrices", IA3, LORA),
         ("model.trainable", "the adapter trains alone", LORA, PLAIN),
         ("model.last_layers", "the adapter trains alone", LORA, PLAIN),
         ("quantise.double", "the weights are not quantised", PLAIN, recipe(BASE, quantise={"bits": 4})),

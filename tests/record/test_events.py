@@ -12,6 +12,7 @@ import pytest
 from luthier.record.events import (
     KINDS,
     Answered,
+    Chosen,
     Compared,
     Evaluated,
     Event,
@@ -48,6 +49,7 @@ EACH: tuple[Event, ...] = (
     Saved(step=1, path="checkpoints/x", bytes=100, seconds=0.2),
     Compared(step=1, moved=3, unmoved=5, stood_still=["a"], drifted=[]),
     Warned(step=1, message="two\nlines\u2028and more"),
+    Chosen(step=1, best_step=1, metric="rouge-l", value=0.5),
     Stopped(step=1, reason="stopped by SIGTERM"),
     Finished(step=1, reason="steps", seconds=3.0, result="model"),
 )
@@ -194,4 +196,4 @@ def test_the_time_of_an_event_is_now(tmp_path: Path) -> None:
     before = time.time()
     event = Warned(step=0, message="x")
     assert before <= event.at <= time.time()
-    assert asdict(event) == {"step": 0, "at": event.at, "message": "x"}
+    assert asdict(event) == {"step": 0, "at": event.at, "message": "x", "rows": []}

@@ -19,8 +19,9 @@ from luthier.model.attention import register
 from luthier.recipe import Recipe
 from luthier.record.events import Stepped
 from luthier.train.engines.single import SingleDevice
-from luthier.train.loop import MOST_SKIPPED, Progress, Work, one_step, planned_steps, train
+from luthier.train.loop import one_step, planned_steps, train
 from luthier.train.optimizer import build_optimizer
+from luthier.train.work import Progress, Work
 from tests.conftest import World
 
 
@@ -151,7 +152,7 @@ def test_a_run_of_non_finite_steps_ends_with_an_error(world: World, recipe: Reci
     seen: list[Stepped] = []
     with pytest.raises(RunError, match="not finite") as caught:
         train(work, Progress(), lambda event: bool(seen.append(event)))
-    assert len(seen) == MOST_SKIPPED
+    assert len(seen) == work.most_skipped
     assert "optimizer.lr" in str(caught.value)
 
 

@@ -8,7 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from luthier.record.events import Answered, read_events
+import pytest
+import torch
+
+from luthier.record.events import Answered, Evaluated, Stepped, read_events
+from luthier.train.measure import cast_weights
 from tests.conftest import World, write_jsonl
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -50,3 +54,35 @@ def test_each_answer_of_a_row_is_a_question_at_each_evaluation(
     assert [one["question"] for one in told] == ["Where does Mira live?", "And Tom?", "Where does Mira live?"]
     assert [one["reference"] for one in told][:2] == ["Mira lives in the mill.", "Tom lives in the barn."]
     assert set(told[0]["scores"]) == {"rouge-l", "exact_match"} and "rouge-l" in done.stdout
+
+
+@pytest.mark.slow
+def test_evaluating_in_16_bits_leaves_the_weights_as_they_were(
+    world: World, tmp_path: Path, luthier: Run, write_recipe: Callable[..., Path]
+) -> None:
+    """The loss measured is that of weights rounded to bf16, and training goes on from the exact ones."""
+    losses, steps, out = {}, {}, {}
+    for full in (False, True):
+        out[full] = tmp_path / str(full)
+        tree = world.recipe(
+            data={"evaluate": [{"path": str(world.held_out)}]},
+            batch={"steps": 4},
+            evaluate={"every": 2},
+            precision={"compute": "bf16", "full_evaluation": full},
+            output={"dir": str(out[full])},
+        )
+        done = luthier("train", write_recipe(tree))
+        assert done.returncode == 0, done.stderr
+        events = list(read_events(out[full] / "events.jsonl"))
+        losses[full] = [event.loss for event in events if isinstance(event, Evaluated)]
+        steps[full] = [event.loss for event in events if isinstance(event, Stepped)]
+    assert steps[True] == steps[False]
+    assert losses[True] != losses[False] and losses[True] == pytest.approx(losses[False], rel=0.02)
+
+
+def test_cast_weights_come_back_bit_for_bit_also_after_an_error() -> None:
+    model = torch.nn.Linear(3, 3)
+    before = [one.detach().clone() for one in model.parameters()]
+    with pytest.raises(RuntimeError, match="same dtype"), cast_weights(model, torch.bfloat16):
+        model(torch.ones(1, 3))
+    assert all(torch.equal(*pair) for pair in zip(before, model.parameters(), strict=True))

@@ -6,7 +6,22 @@ import sys
 
 import typer
 
-from luthier.cli import convert, evaluate, explain, generate, inspect, merge, plan, read, report, show, train
+from luthier.cli import (
+    chat,
+    convert,
+    evaluate,
+    explain,
+    generate,
+    inspect,
+    launch,
+    merge,
+    plan,
+    read,
+    report,
+    serve,
+    show,
+    train,
+)
 from luthier.cli.arguments import complain
 from luthier.environment import yield_idle_threads
 from luthier.errors import LuthierError
@@ -25,8 +40,11 @@ for name, module in (
     ("plan", plan),
     ("show", show),
     ("train", train),
+    ("launch", launch),
     ("evaluate", evaluate),
     ("generate", generate),
+    ("chat", chat),
+    ("serve", serve),
     ("report", report),
     ("inspect", inspect),
     ("merge", merge),
@@ -34,7 +52,7 @@ for name, module in (
     app.command(name)(module.command)
 
 
-READERS = ("read", "plan", "show", "train", "convert", "explain")
+READERS = ("read", "plan", "show", "train", "launch", "convert", "explain")
 """Commands that take a recipe, and so also another system's command line after ``--``."""
 
 
@@ -42,6 +60,8 @@ def main() -> None:
     """Run the command; a user's error is told without a traceback and exits with 2."""
     yield_idle_threads()
     words, pasted = sys.argv[1:], []
+    if words[:1] and words[0].startswith("--local_rank="):  # DeepSpeed's launcher puts it first
+        words = words[1:]
     if words[:1] and words[0] in READERS and "--" in words:
         at = words.index("--")
         words, pasted = words[:at], words[at + 1 :]

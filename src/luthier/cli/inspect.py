@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -44,6 +45,24 @@ def command(
         return
     for one in structures:
         _print(one, every)
+    _print_kernels(_planned_kernels(what))
+
+
+def _planned_kernels(folder: Path) -> dict[str, str]:
+    """The kernels that a run was planned with; none where there is no plan."""
+    plan = folder / "plan.json"
+    tree = json.loads(plan.read_text(encoding="utf-8")) if plan.is_file() else {}
+    return dict(tree.get("kernels", {}))
+
+
+def _print_kernels(kernels: dict[str, str]) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+
+    from luthier.terminal import visible
+
+    for name, kernel in kernels.items():
+        Console(highlight=False).print(f"[bold]{escape(visible(name))}[/bold]: {escape(visible(kernel))}")
 
 
 def _print(structure: Structure, every: bool) -> None:

@@ -81,7 +81,8 @@ AXOLOTL = Sheet(
         *MACHINE,
     ),
     always=(
-        *("model.path", "adapter.kind", "data.train", "data.max_length", "data.holdout", "pack.kind", "batch.micro"),
+        *("model.path", "adapter.kind", "method.kind", "data.train", "data.max_length", "data.holdout"),
+        *("pack.kind", "batch.micro"),
         *("batch.accumulation", "batch.epochs", "optimizer.kind", "optimizer.lr", "schedule.kind"),
         *("precision.compute", "checkpoint.every", "output.dir", "seed"),
     ),

@@ -4,19 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from luthier.convert.axolotl_source import source_keys
 from luthier.convert.sheet import Keys, Writer, one
+from luthier.dialects.axolotl.templates import FALLBACK, OURS, SAME
 from luthier.recipe import Recipe
-from luthier.recipe.data import Source
 
-_TYPES = {"alpaca": "alpaca", "messages": "chat_template", "text": "completion"}
 _ALL_ROLES = ["assistant", "user", "system", "tool"]
 _OVERLONG = {"drop": "drop", "truncate": "truncate", "refuse": "raise"}
-_COLUMNS = {
-    "text": "field", "messages": "field_messages", "tools": "field_tools", "chosen": "field_chosen",
-    "rejected": "field_rejected",
-}  # fmt: skip
-_FIELDS = {name: f"type.field_{name}" for name in ("instruction", "input", "output", "system")}
-"""Columns whose keys stand where otherwise the type does."""
 
 
 def _list(recipe: Recipe, part: str) -> str:
@@ -25,45 +19,51 @@ def _list(recipe: Recipe, part: str) -> str:
     return "pretraining_dataset" if recipe.method.kind == "pretrain" else "datasets"
 
 
-def _source(recipe: Recipe, source: Source) -> dict[str, Any]:
-    """One data set's keys."""
-    keys: dict[str, Any] = {"path": source.path}
-    kind = None if recipe.method.kind not in ("sft", "pretrain") else _TYPES.get(source.format)
-    names = _COLUMNS if kind else _COLUMNS | _FIELDS
-    if kind:
-        keys["type"] = kind
-    if source.name is not None:
-        keys["name"] = source.name
-    if source.rows is not None:
-        keys["split"] = f"{source.split}[:{source.rows}]"
-    elif source.split != "train":
-        keys["split"] = source.split
-    return keys | {names[ours]: theirs for ours, theirs in source.columns.items() if ours in names}
-
-
 def _rows(part: str) -> Writer:
     def write(recipe: Recipe) -> Keys:
         keys: dict[str, Any] = {}
         for index, source in enumerate(getattr(recipe.data, part)):
             stem = f"{_list(recipe, part)}.{index}."
-            keys |= {stem + name: value for name, value in _source(recipe, source).items()}
-        return keys
+            keys |= {stem + name: value for name, value in source_keys(recipe, source).items()}
+        ends = _turn_ends(recipe) if part == "train" else []
+        return {**keys, **({"eot_tokens": ends} if ends else {})}
 
     return Writer((f"data.{part}",), write)
 
 
 def _train_on(recipe: Recipe) -> Keys:
-    roles = list(recipe.data.train_on)
-    if roles == _ALL_ROLES:
+    roles = [role for role in recipe.data.train_on if role != "template"]
+    if set(roles) == set(_ALL_ROLES):
         return {"train_on_inputs": True}
     stem = _list(recipe, "train")
     return {f"{stem}.{index}.roles_to_train": roles for index in range(len(recipe.data.train))}
 
 
+_TEMPLATES = {"auto": "tokenizer_default", **{OURS.get(theirs, theirs): theirs for theirs in SAME}}
+"""Axolotl's names of the templates that have the same text there."""
+_TURN_ENDS = {
+    **dict.fromkeys(("chatml", "qwen", "qwen3"), "<|im_end|>"),
+    "llama3": "<|eot_id|>", "gemma": "<end_of_turn>", "phi3": "<|end|>",
+}
+"""What ends a turn in these."""
+
+
 def _template(name: str) -> str | None:
     if name.endswith((".jinja", ".jinja2", ".j2")):
         return "jinja"
-    return {"auto": "tokenizer_default", "chatml": "chatml"}.get(name)
+    if name.startswith("auto/") and name.removeprefix("auto/") in _TEMPLATES:
+        return FALLBACK + _TEMPLATES[name.removeprefix("auto/")]
+    return _TEMPLATES.get(name)
+
+
+def _turn_ends(recipe: Recipe) -> list[str]:
+    """What Axolotl has to be told of, as it looks for the end token alone otherwise."""
+    sources = [source for source in recipe.data.train if source.format == "messages"]
+    named = [end for source in sources for end in source.turn_ends if end != "eos_token"]
+    usual = _TURN_ENDS.get(recipe.data.template.removeprefix("auto/"))
+    if usual and any(not source.turn_ends for source in sources):
+        named.append(usual)
+    return list(dict.fromkeys(named))
 
 
 def _templates(recipe: Recipe) -> Keys:
@@ -72,6 +72,10 @@ def _templates(recipe: Recipe) -> Keys:
     if kind is None:
         return {}
     return {"chat_template": kind, **({"chat_template_jinja": name} if kind == "jinja" else {})}
+
+
+def _arguments(recipe: Recipe) -> Keys:
+    return {f"chat_template_kwargs.{name}": value for name, value in recipe.data.template_arguments.items()}
 
 
 def _packing(recipe: Recipe) -> Keys:
@@ -104,6 +108,7 @@ DATA: tuple[Writer, ...] = (
     _rows("evaluate"),
     Writer(("data.train_on",), _train_on),
     Writer(("data.template",), _templates),
+    Writer(("data.template_arguments",), _arguments),
     one("data.overlong", "excess_length_strategy", _OVERLONG.get),
     Writer(
         ("pack.kind", "pack.length", "batch.micro", "data.max_length"),

@@ -8,7 +8,13 @@ from luthier.convert.sheet import Keys, Writer, one
 from luthier.convert.training_arguments_machine import deepspeed
 from luthier.recipe import Recipe
 
-_ATTENTION = {"flash": "flash_attention_2", "sdpa": "sdpa", "flex": "flex_attention", "eager": "eager"}
+_ATTENTION = {
+    "flash": "flash_attention_2",
+    "sdpa": "sdpa",
+    "blocks": "sdpa",
+    "flex": "flex_attention",
+    "eager": "eager",
+}
 _PLUGIN = "axolotl.integrations."
 _CUT = f"{_PLUGIN}cut_cross_entropy.CutCrossEntropyPlugin"
 _LIGER = f"{_PLUGIN}liger.LigerPlugin"
@@ -76,6 +82,7 @@ MACHINE: tuple[Writer, ...] = (
     Writer(("model.attention",), _attention),
     Writer(("runtime.kernels.cross_entropy", "runtime.kernels.liger"), _kernels),
     one("runtime.gradient_checkpointing", "gradient_checkpointing"),
+    one("runtime.checkpoint_offload", "activation_offloading", lambda moved: moved or None),
     Writer(
         (
             *("parallel.engine", "parallel.stage", "parallel.offload_optimizer", "parallel.offload_parameters"),

@@ -35,6 +35,11 @@ class Batch:
         return self.input_ids.shape[1]
 
     @property
+    def units(self) -> int:
+        """What a step's loss is the mean over: trained tokens here, pairs where answers are judged."""
+        return self.targets
+
+    @property
     def longest(self) -> int:
         """Length of the longest document."""
         return int(self.boundaries.diff().max())

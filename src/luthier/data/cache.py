@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from luthier.data.text_file import read_errors
 from luthier.environment import cache_folder
 from luthier.errors import DataError
 
@@ -22,10 +23,14 @@ VERSION = 2
 
 
 def content_key(files: Iterable[Path], texts: Iterable[str], settings: dict[str, Any]) -> str:
-    """The hash of files' bytes, of texts and of settings, in that order."""
+    """The hash of files' bytes, of texts and of settings, in that order.
+
+    Raises:
+        DataError: a file cannot be read.
+    """
     digest = hashlib.sha256(f"luthier {VERSION}".encode())
     for path in files:
-        with path.open("rb") as file:
+        with read_errors(path), path.open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
     for text in texts:
         digest.update(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest())

@@ -8,7 +8,7 @@ from typing import TypeVar, get_args
 
 from luthier.data.example import Example, Message, Piece, Row, RowFault
 from luthier.data.formats.prompt import with_prompt
-from luthier.data.formats.turns import renamed
+from luthier.data.formats.turns import renamed, split_thought
 from luthier.data.source import rows_of
 from luthier.errors import DataError, Fault
 from luthier.recipe.source import Role, Source
@@ -113,6 +113,13 @@ def _renamed(row: Row, source: Source) -> Row:
 
 def _as_asked(example: Example, source: Source) -> Example:
     """The example as the source's settings want it, whatever its format."""
+    if source.split_thinking:
+        kept, worse = (tuple(map(split_thought, turns)) for turns in (example.messages, example.rejected))
+        example = replace(example, messages=kept, rejected=worse)
+    if source.train_on_eos != "turn":
+        example = replace(example, ends=source.train_on_eos)
+    if source.turn_ends:
+        example = replace(example, turn_ends=source.turn_ends)
     if source.drop_system:
         kept, worse = _without_system(example.messages), _without_system(example.rejected)
         if not kept:
@@ -120,6 +127,8 @@ def _as_asked(example: Example, source: Source) -> Example:
         example = replace(example, messages=kept, rejected=worse)
     if source.prompt is not None and not example.plain:
         example = with_prompt(example, source.prompt)
+    if source.end_tokens != 1:
+        example = replace(example, end_tokens=source.end_tokens)
     if source.train_on is not None and not (example.plain and not example.pieces):
         example = replace(
             example,

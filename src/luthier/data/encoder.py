@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -11,7 +12,7 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
-from luthier.data.words import Words, splits_at_spaces
+from luthier.data.words import Words, cuts_of, packed
 from luthier.errors import ModelError
 
 MANY = 32
@@ -81,7 +82,11 @@ class Encoder:
         return None if text is None else self.tokenizer.token_to_id(text)
 
     def encode(self, texts: Sequence[str], *, literal: bool = False, after: Sequence[str] = ()) -> list[list[int]]:
-        """Ids of each text, nothing added.
+        """Ids of each text, nothing added; as ``packed``."""
+        return [array("i", ids).tolist() for ids in self.packed(texts, literal=literal, after=after)]
+
+    def packed(self, texts: Sequence[str], *, literal: bool = False, after: Sequence[str] = ()) -> list[bytes]:
+        """Ids of each text as the bytes of 32-bit integers, nothing added.
 
         Args:
             literal: read control tokens in the texts as ordinary text.
@@ -91,21 +96,25 @@ class Encoder:
         if not self.spaced or not any(after):
             return self._encode(texts, literal)
         leads = [self._lead(before, literal) for before in after]
-        of_lead = {lead: self._encode([lead], literal)[0] if lead else [] for lead in set(leads)}
+        of_lead = {lead: self._encode([lead], literal)[0] if lead else b"" for lead in set(leads)}
         ids = self._encode([lead + text for lead, text in zip(leads, texts, strict=True)], literal)
         for index, lead in enumerate(leads):
             begin = of_lead[lead]
             # Where the lead has merged with the text there is no telling them apart.
-            whole = ids[index][: len(begin)] == begin
+            whole = ids[index].startswith(begin)
             ids[index] = ids[index][len(begin) :] if whole else self._encode([texts[index]], literal)[0]
         return ids
 
-    def _encode(self, texts: Sequence[str], literal: bool) -> list[list[int]]:
-        if self._words is None and len(texts) >= MANY:
-            by_word = not self.spaced and splits_at_spaces(self.tokenizer)
-            self._words = {flag: Words(partial(self._whole, literal=flag)) for flag in (False, True) if by_word}
-        words = self._words and self._words.get(literal)
-        return words.encode(texts) if words else self._whole(texts, literal)
+    def words(self, *, literal: bool = False) -> Words | None:
+        """The words met so far; None if the tokenizer's texts cannot be cut into them."""
+        if self._words is None:
+            cuts = cuts_of(self.tokenizer)
+            self._words = {flag: Words(partial(self._whole, literal=flag), cuts) for flag in (False, True) if cuts}
+        return self._words.get(literal)
+
+    def _encode(self, texts: Sequence[str], literal: bool) -> list[bytes]:
+        words = self.words(literal=literal) if self._words is not None or len(texts) >= MANY else None
+        return words.encode(texts) if words else list(map(packed, self._whole(texts, literal)))
 
     def _whole(self, texts: Sequence[str], literal: bool) -> list[list[int]]:
         self.tokenizer.encode_special_tokens = literal

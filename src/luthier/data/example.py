@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 TEXT = "text"
 """The role of a plain document, which no template touches."""
+
+Ends = Literal["turn", "all", "last", "none"]
+"""Which terminators are learned: of each learned turn, of every turn, of the last learned turn alone, or none."""
+
+THOUGHTS = ("reasoning_content", "thinking")
+"""What a turn's fields call its reasoning, apart from its content."""
 
 Ranges = tuple[tuple[int, int], ...]
 """Stretches of a text: (first character, one past the last)."""
@@ -34,6 +40,11 @@ class Message:
     tool_calls: tuple[dict[str, Any], ...] = ()
     learned: Ranges | None = None
     fields: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def thought(self) -> str:
+        """The turn's reasoning, where it has one apart from its content."""
+        return next((str(self.fields[name]) for name in THOUGHTS if self.fields.get(name)), "")
 
     def tree(self) -> dict[str, Any]:
         """The message as chat templates expect it."""
@@ -78,12 +89,18 @@ class Example:
     """Columns worth keeping beside the conversation, such as a category."""
     rejected: tuple[Message, ...] = ()
     """Of a pair, the conversation that ends in the worse answer; ``messages`` ends in the better one."""
+    ends: Ends = "turn"
+    """Which of its terminators are learned."""
+    turn_ends: tuple[str, ...] = ()
+    """What counts as a terminator, ``eos_token`` for the tokenizer's end token; empty: what the template writes."""
     label: bool | None = None
     """Whether the answer is wanted, where rows tell single answers apart (KTO)."""
     pieces: tuple[Piece, ...] = ()
     rejected_pieces: tuple[Piece, ...] = ()
     framed: bool = False
     """Whether the tokenizer's own prefix stands before the pieces and its end token after them."""
+    end_tokens: int = 1
+    """How many end tokens stand behind a document, or behind framed pieces."""
     ready: Ready | None = None
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,12 +16,16 @@ from luthier.data.tokens import Fate, Tokens, fit
 from luthier.errors import DataError, Fault
 from luthier.recipe.data import Data
 
+Fit = Callable[[Tokens], tuple[Fate, list[Tokens]]]
+
 
 @dataclass(slots=True)
 class Fates:
     """The fates of documents under the settings of a recipe, in the order in which they come."""
 
     data: Data
+    fit: Fit | None = None
+    """What becomes of each document, where that is not for its length alone to say."""
     counts: dict[Fate, int] = field(default_factory=dict)
     lost: dict[Fate, int] = field(default_factory=dict)
     """Tokens that would have given a loss and do not, by the fate of their rows."""
@@ -35,7 +40,7 @@ class Fates:
             return batch, digests
         alike = self._alike(digests, signatures)
         plain = (batch.targets > 0) & (batch.lengths <= self.data.max_length) & (alike == 0)
-        if plain.all():
+        if self.fit is None and plain.all():
             self._count(Fate.KEPT, len(batch), 0)
             return batch, digests
         kept: list[Tokens] = []
@@ -43,7 +48,10 @@ class Fates:
             if like:
                 self._count(Fate.DUPLICATE if like == 1 else Fate.NEAR_DUPLICATE, 1, 0)
                 continue
-            fate, pieces = fit(tokens, self.data.max_length, self.data.overlong)
+            if self.fit is not None:
+                fate, pieces = self.fit(tokens)
+            else:
+                fate, pieces = fit(tokens, self.data.max_length, self.data.overlong)
             self._count(fate, 1, tokens.targets - sum(piece.targets for piece in pieces))
             self._remember(fate, tokens)
             kept += pieces

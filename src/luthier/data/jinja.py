@@ -1,4 +1,4 @@
-"""Chat templates are other people's programs: they are rendered in Jinja's sandbox."""
+"""Chat templates are other people's programs: they are rendered in Jinja's sandbox, bounded in time and size."""
 
 from __future__ import annotations
 
@@ -10,23 +10,16 @@ from typing import Any
 
 from jinja2 import TemplateError as JinjaError
 from jinja2 import nodes
-from jinja2.ext import Extension, loopcontrols
-from jinja2.parser import Parser
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from luthier.data.jinja_bounds import METER, BoundedEnvironment
+from luthier.data.jinja_meter import Meter
 from luthier.errors import TemplateError
 
 Render = Callable[..., str]
 
-
-class _Generation(Extension):
-    """``{% generation %}`` marks answers for other tools' masks; here it only lets its body through."""
-
-    tags = {"generation"}  # noqa: RUF012
-
-    def parse(self, parser: Parser) -> list[nodes.Node]:
-        next(parser.stream)
-        return parser.parse_statements(("name:endgeneration",), drop_needle=True)
+LONGEST = 1 << 18
+"""Characters of a template's source; the longest published ones have a tenth of it."""
+_LONGEST_DATE = 200
 
 
 def _refuse(message: str) -> str:
@@ -37,13 +30,15 @@ def _tojson(value: Any, ensure_ascii: bool = False, indent: int | None = None, *
     return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, **options)
 
 
-def _environment() -> ImmutableSandboxedEnvironment:
-    return ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, loopcontrols])
+def _now(form: str) -> str:
+    if len(form) > _LONGEST_DATE:
+        raise JinjaError("the form of the date is too long")
+    return datetime.now().strftime(form)
 
 
 def tree_of(source: str) -> nodes.Template:
     """The syntax tree of a template that compiles."""
-    return _environment().parse(source)
+    return BoundedEnvironment().parse(source)
 
 
 @lru_cache(maxsize=32)
@@ -51,21 +46,29 @@ def compile_template(source: str) -> Render:
     """A function from a template's variables to its text, with the names that transformers gives to templates.
 
     Raises:
-        TemplateError: the template is not Jinja.
+        TemplateError: the template is not Jinja, or too long.
     """
-    environment = _environment()
-    environment.filters["tojson"] = _tojson
+    if len(source) > LONGEST:
+        raise TemplateError(f"the chat template has {len(source)} characters, and {LONGEST} is the most")
+    environment = BoundedEnvironment(tojson=_tojson)
     environment.globals["raise_exception"] = _refuse
-    environment.globals["strftime_now"] = lambda form: datetime.now().strftime(form)
+    environment.globals["strftime_now"] = _now
+    token = METER.set(Meter(None))
     try:
-        template = environment.from_string(source)
-    except JinjaError as error:
+        code = environment.compile(environment.bounded(source))
+        template = environment.template_class.from_code(environment, code, environment.make_globals(None))
+    except Exception as error:  # such as a tree that is too deep for Jinja
         raise TemplateError(f"the chat template is not Jinja: {error}") from error
+    finally:
+        METER.reset(token)
 
     def render(**variables: Any) -> str:
+        token = METER.set(Meter(variables))
         try:
             return str(template.render(**variables))
         except Exception as error:  # whatever somebody else's program raises
             raise TemplateError(f"the chat template refuses this conversation: {error}") from error
+        finally:
+            METER.reset(token)
 
     return render

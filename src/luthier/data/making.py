@@ -14,7 +14,9 @@ from luthier.data.duplicates import HASHES, Signatures, signatures_of
 from luthier.data.encoder import Encoder
 from luthier.data.example import Example, Message
 from luthier.data.plain import ROLES, finished, spans_of
+from luthier.data.preference import check_judged, is_judged, judged_tokens
 from luthier.data.store import Batch
+from luthier.data.talks import Talks, Told, plain_source
 from luthier.data.template import ChatTemplate, template_source
 from luthier.data.tokens import Tokens, tokenise
 from luthier.errors import DataError, TemplateError
@@ -37,6 +39,7 @@ class Maker:
     def __init__(self, recipe: Recipe, encoder: Encoder) -> None:
         self.recipe, self.encoder = recipe, encoder
         self._template: ChatTemplate | None = None
+        self._talks: tuple[Talks | None] | None = None
 
     @classmethod
     def open(cls, recipe: Recipe, tokenizer: Path) -> Maker:
@@ -48,7 +51,7 @@ class Maker:
         if self._template is None:
             data = self.recipe.data
             self._template = ChatTemplate(
-                template_source(data.template, self.encoder),
+                template_source(data.template, self.encoder, data.template_arguments),
                 self.encoder,
                 train_on=data.train_on,
                 system=data.system,
@@ -62,6 +65,36 @@ class Maker:
         Raises:
             DataError: conversations where documents are read, or a template that refuses one.
         """
+        told = self._told(source, block)
+        if told is None:
+            return self._common(source, block)
+        data = self.recipe.data
+        kept = (told.batch.lengths <= data.max_length) | (data.overlong != "keep_answer")
+        left = sorted([*told.left, *(row for row, keep in zip(told.rows, kept.tolist(), strict=True) if not keep)])
+        if not left:
+            return Made(told.batch, None, [])
+        others = Block(block.name, [block.numbers[at] for at in left], [block.rows[at] for at in left])
+        made = self._common(source, others)
+        documents = [tokens for tokens, keep in zip(told.batch.documents(), kept.tolist(), strict=True) if keep]
+        place = {block.origin(at): at for at in range(len(block.rows))}
+        documents = sorted([*documents, *made.batch.documents()], key=lambda tokens: place[tokens.origin])
+        return Made(Batch.of(documents), None, made.broken)
+
+    def _told(self, source: Source, block: Block) -> Told | None:
+        """The block's plain conversations, if there are any."""
+        if (
+            not plain_source(source)
+            or not any(isinstance(row, bytes) for row in block.rows[:1])
+            or self.recipe.method.kind != "sft"
+        ):
+            return None
+        if self._talks is None:
+            self._talks = (Talks.of(self.recipe, self.template(), self.encoder),)
+        talks = self._talks[0]
+        return None if talks is None else talks.told(block)
+
+    def _common(self, source: Source, block: Block) -> Made:
+        """What a block becomes, whatever its rows are."""
         part = Part.of(source, block)
         broken: list[Broken] = []
         examples: list[Example] = []
@@ -84,6 +117,8 @@ class Maker:
         for example in chunk:
             self._check(example)
         train_on = ROLES if self.recipe.method.kind == "pretrain" else self.recipe.data.train_on
+        if is_judged(chunk[0]):
+            return judged_tokens(chunk, self.template, self.encoder, train_on)
         spans = [spans_of(example, self.template, self.encoder, train_on) for example in chunk]
         made = tokenise(spans, [example.origin for example in chunk], self.encoder)
         done = [finished(example, tokens, self.encoder) for example, tokens in zip(chunk, made, strict=True)]
@@ -107,6 +142,7 @@ class Maker:
                 remedy="choose another method.kind, or let columns name the prompt and the completion to learn, "
                 "with format: completion",
             )
+        check_judged(example, kind)
 
     def _headed(self, tokens: Tokens, example: Example) -> Tokens:
         """With the length of the system message noted, and of what opens the turn after it, where it is to be cut."""

@@ -13,6 +13,7 @@ import numpy as np
 from luthier.data.bins import best_fit, first_fit
 from luthier.data.mix import drawn, in_turn, varies
 from luthier.data.pack import Ints, Item, Packs, concatenate, joined, one_each
+from luthier.data.preference import capacity_of
 from luthier.recipe import Recipe
 
 
@@ -145,7 +146,7 @@ def feed_of(recipe: Recipe, lengths: Ints, sources: Ints | None = None) -> Feed:
     pack, data = recipe.pack, recipe.data
     feed = Feed(
         lengths=lengths,
-        capacity=None if pack.kind == "none" else pack.length or data.max_length,
+        capacity=None if pack.kind == "none" else pack.length or capacity_of(recipe),
         micro=recipe.batch.micro,
         accumulation=recipe.batch.accumulation,
         shuffle=data.shuffle,

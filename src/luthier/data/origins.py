@@ -38,8 +38,37 @@ class Origins:
         name, number = self.names[int(self.places[index, 0])], int(self.places[index, 1])
         return f"{name}:{number}" if number > 0 else f"{name}:#{-number}" if number else name
 
+    @property
+    def rows(self) -> npt.NDArray[np.int64]:
+        """Of each document [n] the number of its row, from 0; those that came from one row have one number.
+
+        >>> Origins.of(["a:1", "a:2", "a:2", "b:#1", "a:2"]).rows.tolist()
+        [0, 1, 1, 2, 1]
+        """
+        places, count = np.asarray(self.places), len(self)
+        if not count:
+            return np.zeros(0, np.int64)
+        # What is all name cannot be told apart, and counts as a row of its own.
+        whole = np.where(places[:, 1] == 0, np.arange(count) + 1, 0)
+        begun = np.append(True, (places[1:] != places[:-1]).any(axis=1) | (whole[1:] > 0))
+        firsts = np.flatnonzero(begun)
+        keys = np.column_stack([places[firsts], whole[firsts]])
+        if not _rise(keys):
+            _, seen, inverse = np.unique(keys, axis=0, return_index=True, return_inverse=True)
+            numbers = np.argsort(np.argsort(seen))[inverse.reshape(-1)]
+        else:
+            numbers = np.arange(len(firsts))
+        return np.asarray(numbers[np.cumsum(begun) - 1], np.int64)
+
     def __iter__(self) -> Iterator[str]:
         return (self[index] for index in range(len(self)))
+
+
+def _rise(keys: npt.NDArray[np.int64]) -> bool:
+    """Whether no key comes twice, as is plain where names and the numbers under each of them only rise."""
+    names, numbers = keys[:, 0], np.abs(keys[:, 1]) + keys[:, 2]
+    same = names[1:] == names[:-1]
+    return bool(((names[1:] > names[:-1]) | (same & (numbers[1:] > numbers[:-1]))).all())
 
 
 @dataclass(slots=True)

@@ -17,12 +17,14 @@ from luthier.data.encoder import Encoder
 from luthier.data.example import Example
 from luthier.data.fates import Fates
 from luthier.data.making import Maker
+from luthier.data.pack import Ints
 from luthier.data.parallel import attempts, made_of
+from luthier.data.preference import fitting, prompt_limit
 from luthier.data.quarantine import advice, place_of_quarantine, write_quarantine
 from luthier.data.source import files_of
 from luthier.data.store import TokenStore, Writer, load
 from luthier.data.template import ChatTemplate, template_source
-from luthier.data.text_file import encoding_of
+from luthier.data.text_file import encoding_of, read_errors
 from luthier.data.tokens import Fate, Tokens
 from luthier.errors import DataError, Fault
 from luthier.recipe import Recipe
@@ -61,7 +63,7 @@ class Preparation:
     def fates(self) -> Fates:
         """What has become of the rows so far."""
         if self._fates is None:
-            self._fates = Fates(self.recipe.data)
+            self._fates = Fates(self.recipe.data, fitting(self.recipe))
         return self._fates
 
     def template(self) -> ChatTemplate:
@@ -147,23 +149,25 @@ def texts(recipe: Recipe, sources: Sequence[Source]) -> Iterator[str]:
 def cache_entry(recipe: Recipe, sources: Sequence[Source], tokenizer: Path, encoder: Encoder) -> Path:
     """Where the prepared data of these sources lie: under the hash of all that makes them."""
     data = recipe.data
-    local = [path for source in sources for path in files_of(source)]
+    files = [files_of(source) for source in sources]
+    local = list(chain.from_iterable(files))
     chat = recipe.method.kind != "pretrain"
     settings = {
         "sources": [
-            source.model_dump(mode="json", exclude={"path", "weight"} if files_of(source) else {"weight"})
-            for source in sources
+            source.model_dump(mode="json", exclude={"path", "weight"} if own else {"weight"})
+            for source, own in zip(sources, files, strict=True)
         ],
-        "files": [len(files_of(source)) for source in sources],
+        "files": list(map(len, files)),
         "names": [str(path) for path in local],
         "method": recipe.method.kind,
+        **prompt_limit(recipe),
         **{name: getattr(data, name) for name in MADE_BY},
         **({name: getattr(data, name) for name in ("system", "train_on", "last_turn_only")} if chat else {}),
     }
     named = sorted(path for path in tokenizer.glob("*token*.json") if path.is_file())
     template: tuple[str, ...] = (data.template, encoder.chat_template or "") if chat else ()
-    if chat and data.template != "auto":
-        template = (template_source(data.template, encoder),)
+    if chat and (data.template != "auto" or data.template_arguments):
+        template = (template_source(data.template, encoder, data.template_arguments),)
     return entry(data.cache, "tokens", content_key([*local, *named], template, settings))
 
 
@@ -179,9 +183,10 @@ def prepare(
     Of several processes one does the work; the others wait for it, and ``wait`` is told so.
 
     Raises:
-        DataError: rows that cannot be used, or no trained token left in any of them.
+        DataError: rows that cannot be used, no trained token left in any of them, or files that changed meanwhile.
     """
     encoder = Encoder.open(tokenizer)
+    before = _states(sources)
     place = cache_entry(recipe, sources, tokenizer, encoder)
     cached = (place / "summary.json").exists()
     if not cached:
@@ -189,8 +194,41 @@ def prepare(
             cached = (place / "summary.json").exists()
             if not cached:
                 work = Preparation(recipe, encoder)
-                keep(place, lambda aside: _write(work, sources, tokenizer, aside, place_of_quarantine(place), told))
+
+                def make(aside: Path) -> None:
+                    try:
+                        _write(work, sources, tokenizer, aside, place_of_quarantine(place), told)
+                    finally:
+                        _check_unchanged(before, _states(sources))
+
+                keep(place, make)
     return load(place), cached
+
+
+States = dict[Path, tuple[int, int, int]]
+
+
+def _states(sources: Sequence[Source]) -> States:
+    """What the disk says of the sources' files: which they are, their sizes, and when they were last changed."""
+    states: States = {}
+    for path in (path for source in sources for path in files_of(source)):
+        with read_errors(path):
+            found = path.stat()
+        states[path] = found.st_ino, found.st_size, found.st_mtime_ns
+    return states
+
+
+def _check_unchanged(before: States, after: States) -> None:
+    """What was made of files that changed meanwhile is not theirs, neither before nor after.
+
+    Raises:
+        DataError: they did.
+    """
+    changed = [path for path in {**before, **after} if before.get(path) != after.get(path)]
+    if changed:
+        more = f", and so did {len(changed) - 1:,} more" if len(changed) > 1 else ""
+        told = f"changed while it was read{more}"
+        raise DataError(told, place=str(changed[0]), remedy="start again when the rows are complete")
 
 
 def _write(
@@ -239,16 +277,20 @@ def _nothing_left(sources: Sequence[Source], work: Preparation) -> DataError:
     )
 
 
-def split_holdout(count: int, holdout: int | float, seed: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """Indices of the training and the evaluation documents; the latter are drawn by seed.
+def split_holdout(rows: Ints, holdout: int | float, seed: int) -> tuple[Ints, Ints]:
+    """Indices of the training and of the evaluation documents; the rows of the latter are drawn by seed.
+
+    ``rows`` [n] are the documents' rows, numbered from 0: all that came of a row stays on one side.
 
     Raises:
         DataError: nothing would be left to train on.
     """
+    count = int(rows.max()) + 1 if len(rows) else 0
     size = round(count * holdout) if holdout < 1 else int(holdout)
     if holdout and size < 1:
         size = 1
     if size >= count:
-        raise DataError(f"{size} of {count} documents would be held out", place="data.holdout", remedy="hold out fewer")
-    drawn = np.random.default_rng((seed, 0x5EED)).permutation(count)
-    return np.sort(drawn[size:]), np.sort(drawn[:size])
+        raise DataError(f"{size} of {count} rows would be held out", place="data.holdout", remedy="hold out fewer")
+    held = np.zeros(count, np.bool_)
+    held[np.random.default_rng((seed, 0x5EED)).permutation(count)[:size]] = True
+    return np.flatnonzero(~held[rows]), np.flatnonzero(held[rows])

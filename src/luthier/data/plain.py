@@ -54,8 +54,8 @@ def finished(example: Example, tokens: Tokens, encoder: Encoder) -> Tokens:
         ids, trained = np.array(example.ready.ids, np.int32), np.array(example.ready.trained, np.bool_)
         return Tokens(ids, trained, tokens.origin)
     if example.pieces:
-        return _framed(tokens, encoder) if example.framed else tokens
-    return as_document(tokens, encoder) if example.plain else tokens
+        return _framed(tokens, encoder, example.end_tokens) if example.framed else tokens
+    return as_document(tokens, encoder, example.end_tokens) if example.plain else tokens
 
 
 def piece_spans(pieces: Sequence[Piece], encoder: Encoder, train_on: Sequence[str]) -> list[Span]:
@@ -81,10 +81,10 @@ def _literal(piece: Piece, control: re.Pattern[str]) -> Iterator[tuple[str, bool
         yield piece.text[done:], False
 
 
-def _framed(tokens: Tokens, encoder: Encoder) -> Tokens:
-    """The tokens behind the tokenizer's prefix, with an end token that is learned as what is before it."""
+def _framed(tokens: Tokens, encoder: Encoder, count: int) -> Tokens:
+    """The tokens behind the tokenizer's prefix, with end tokens that are learned as what is before them."""
     eos = encoder.id_of("eos_token")
-    end = [] if eos is None or tokens.ids[-1:].tolist() == [eos] else [eos]
+    end = [] if eos is None else [eos] * (count - (tokens.ids[-1:].tolist() == [eos]))
     learned = tokens.trained[-1:].tolist() * len(end)
     return Tokens(
         np.concatenate([np.array(encoder.prefix, np.int32), tokens.ids, np.array(end, np.int32)]),

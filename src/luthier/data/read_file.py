@@ -5,15 +5,16 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable, Iterable, Iterator
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from luthier.data.block import BYTES, ROWS, Block, Broken, object_row
-from luthier.data.text_file import lines_of, open_text, suffix_of
+from luthier.data.json_rows import json_rows
+from luthier.data.text_file import LONGEST, bounded, lines_of, open_text, suffix_of
 from luthier.errors import DataError, Fault
 
-Numbered = tuple[int, dict[str, Any] | Broken]
+Numbered = tuple[int, bytes | dict[str, Any] | Broken, int]
+"""A row, its number before it and about how many bytes it is after it; 0 where that is not known."""
 
 
 def blocks_in(path: Path) -> Iterator[Block]:
@@ -26,56 +27,38 @@ def blocks_in(path: Path) -> Iterator[Block]:
 
 
 def in_blocks(name: str, rows: Iterable[Numbered]) -> Iterator[Block]:
-    """Rows with their numbers, in blocks."""
-    stream = iter(rows)
-    while some := tuple(islice(stream, ROWS)):
-        yield Block(name, [number for number, _ in some], [row for _, row in some])
+    """Rows in blocks of ROWS, or of fewer where those hold BYTES already."""
+    numbers: list[int] = []
+    some: list[bytes | dict[str, Any] | Broken] = []
+    held = 0
+    for number, row, size in rows:
+        numbers.append(number)
+        some.append(row)
+        held += size
+        if len(some) >= ROWS or held >= BYTES:
+            yield Block(name, numbers, some)
+            numbers, some, held = [], [], 0
+    if some:
+        yield Block(name, numbers, some)
 
 
 def _jsonl(path: Path) -> Iterator[Block]:
-    numbers: list[int] = []
-    rows: list[bytes] = []
-    size = 0
-    for number, line in enumerate(lines_of(path), 1):
-        if line.isspace():
-            continue
-        numbers.append(number)
-        rows.append(line)
-        size += len(line)
-        if len(rows) >= ROWS or size >= BYTES:
-            yield Block(str(path), numbers, rows)
-            numbers, rows, size = [], [], 0
-    if rows:
-        yield Block(str(path), numbers, rows)
+    lines = enumerate(lines_of(path), 1)
+    return in_blocks(str(path), ((number, line, len(line)) for number, line in lines if not line.isspace()))
 
 
 def _json(path: Path) -> Iterator[Block]:
     with open_text(path) as file:
-        text = file.read()
-    if not text.strip():
-        raise DataError("is empty", place=str(path), remedy="write a list of objects")
-    try:
-        value = json.loads(text)
-    except json.JSONDecodeError as error:
-        if error.msg == "Extra data":
-            yield from _jsonl(path)
+        rows = json_rows(file, path)
+        if rows is not None:
+            yield from in_blocks(str(path), ((-n, _object(value, path, n), size) for n, value, size in rows))
             return
-        raise DataError(
-            f"is not JSON: {error.msg}", place=f"{path}:{error.lineno}", remedy="write a list of objects"
-        ) from error
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"is not JSON: {error}", place=str(path), remedy="write a list of objects") from error
-    if isinstance(value, dict):
-        lists = [inner for inner in value.values() if isinstance(inner, list)]
-        value = lists[0] if len(lists) == 1 and len(value) == 1 else [value]
-    if not isinstance(value, list):
-        object_row(value, str(path))
-    yield from in_blocks(str(path), ((-n, _object(inner, f"{path}:#{n}")) for n, inner in enumerate(value, 1)))
+    yield from _jsonl(path)
 
 
-def _object(value: Any, origin: str) -> dict[str, Any] | Broken:
+def _object(value: Any, path: Path, number: int) -> dict[str, Any] | Broken:
     try:
-        return object_row(value, origin).value
+        return object_row(value, f"{path}:#{number}").value
     except DataError as error:
         return Broken(error.faults[0], value if isinstance(value, (str, list)) else json.dumps(value))
 
@@ -85,9 +68,10 @@ def _csv(path: Path) -> Iterator[Block]:
 
 
 def _csv_rows(path: Path) -> Iterator[Numbered]:
-    csv.field_size_limit(2**31 - 1)
+    csv.field_size_limit(LONGEST)
     with open_text(path) as file:
-        reader = csv.reader(file, delimiter="\t" if suffix_of(path) == ".tsv" else ",", strict=True)
+        delimiter = "\t" if suffix_of(path) == ".tsv" else ","
+        reader = csv.reader(bounded(file.readline, path), delimiter=delimiter, strict=True)
         try:
             header = next(reader, None)
             if not header:
@@ -96,7 +80,7 @@ def _csv_rows(path: Path) -> Iterator[Numbered]:
             for cells in reader:
                 number, line = line, reader.line_num + 1
                 if cells:
-                    yield number, _cells(cells, header, f"{path}:{number}")
+                    yield number, _cells(cells, header, f"{path}:{number}"), sum(map(len, cells))
         except csv.Error as error:
             raise DataError(
                 f"is not CSV: {error}", place=f"{path}:{reader.line_num}", remedy='close the quotes; write " as ""'
@@ -113,14 +97,26 @@ def _cells(cells: list[str], header: list[str], origin: str) -> dict[str, Any] |
 
 
 def _parquet(path: Path) -> Iterator[Block]:
+    rows = (value for batch in _open_parquet(path).iter_batches(batch_size=ROWS) for value in batch.to_pylist())
+    return in_blocks(str(path), ((-number, value, 0) for number, value in enumerate(rows, 1)))
+
+
+def parquet_rows(path: Path) -> int:
+    """How many rows a Parquet file has.
+
+    Raises:
+        DataError: it is none.
+    """
+    return int(_open_parquet(path).metadata.num_rows)
+
+
+def _open_parquet(path: Path) -> Any:
     import pyarrow.parquet
 
     try:
-        file = pyarrow.parquet.ParquetFile(path)
+        return pyarrow.parquet.ParquetFile(path)
     except (pyarrow.ArrowException, OSError) as error:
         raise DataError(f"is not Parquet: {error}", place=str(path), remedy="write the file anew") from error
-    rows = (value for batch in file.iter_batches(batch_size=ROWS) for value in batch.to_pylist())
-    return in_blocks(str(path), ((-number, value) for number, value in enumerate(rows, 1)))
 
 
 def _txt(path: Path) -> Iterator[Block]:
@@ -130,14 +126,14 @@ def _txt(path: Path) -> Iterator[Block]:
 def _txt_rows(path: Path) -> Iterator[Numbered]:
     with open_text(path) as file:
         number = 0
-        for chunk in file:
+        for chunk in bounded(file.readline, path):
             for line in chunk.replace("\r\n", "\n").replace("\r", "\n").removesuffix("\n").split("\n"):
                 number += 1
                 if "\0" in line:
                     reason = "holds NUL characters"
-                    yield number, Broken(Fault(reason, f"{path}:{number}", "copy the file anew"), line)
+                    yield number, Broken(Fault(reason, f"{path}:{number}", "copy the file anew"), line), len(line)
                 elif line.strip():
-                    yield number, {"text": line}
+                    yield number, {"text": line}, len(line)
 
 
 READERS: dict[str, Callable[[Path], Iterator[Block]]] = {

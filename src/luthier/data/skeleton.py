@@ -84,20 +84,22 @@ for _name in set(dir(str)) - _FREE:
 
 
 @dataclass(frozen=True, slots=True)
-class _Gap:
-    """A span whose text is ``texts`` with contents between them: of message ``index``, stripped or not."""
+class Gap:
+    """A span whose text is ``texts`` with contents between them: each the index of a message, and whether stripped."""
 
     texts: tuple[str, ...]
     fills: tuple[tuple[int, bool], ...]
     span: Span
 
     @classmethod
-    def of(cls, span: Span) -> _Gap:
+    def of(cls, span: Span) -> Gap:
+        """Of a span with private characters for contents."""
         parts = _PLACE.split(span.text)
         marks = [ord(mark) - _FIRST for mark in parts[1::2]]
         return cls(tuple(parts[::2]), tuple((mark // 2, bool(mark % 2)) for mark in marks), span)
 
     def filled(self, contents: Sequence[str]) -> Span:
+        """The span of these contents."""
         if not self.fills:
             return self.span
         text = self.texts[0]
@@ -113,7 +115,7 @@ class Skeletons:
     def __init__(self, source: str, cut: Cut, control: re.Pattern[str]) -> None:
         self._cut, self._control = cut, control
         self._open = _escapes_nothing(tree_of(source))
-        self._known: dict[Shape, list[_Gap] | None] = {}
+        self._known: dict[Shape, list[Gap] | None] = {}
 
     def spans(self, example: Example, trained: Sequence[bool], *, generate: bool) -> list[Span] | None:
         """The spans of a conversation; None where they have to be rendered."""
@@ -124,27 +126,49 @@ class Skeletons:
             text = message.content
             if message.tool_calls or message.fields or not text or text.isspace() or self._control.search(text):
                 return None
+        gaps = self.gaps(example, trained, generate=generate)
+        return None if gaps is None else [gap.filled(contents) for gap in gaps]
+
+    def gaps(self, example: Example, trained: Sequence[bool], *, generate: bool = False) -> list[Gap] | None:
+        """The skeleton of conversations of these roles that hold nothing else but contents; None if there is none."""
+        if not self._open:
+            return None
         shape = (generate, *trained, *(message.role for message in example.messages))
         if shape not in self._known:
             if len(self._known) >= MOST:
                 self._known.clear()
             self._known[shape] = self._skeleton(example, trained, generate)
-        gaps = self._known[shape]
-        return None if gaps is None else [gap.filled(contents) for gap in gaps]
+        return self._known[shape]
 
-    def _skeleton(self, example: Example, trained: Sequence[bool], generate: bool) -> list[_Gap] | None:
+    def _skeleton(self, example: Example, trained: Sequence[bool], generate: bool) -> list[Gap] | None:
         looked: list[str] = []
         count = len(example.messages)
         watched = [_Watched.of(chr(_FIRST + 2 * index), looked, chr(_FIRST + 2 * index + 1)) for index in range(count)]
-        odd = [f"{index}{_ODD * (index % 3 + 1)}" if index % 2 else f"{_ODD}{index}\n" for index in range(count)]
+        odd = _odd(count)
         try:
-            gaps = [_Gap.of(span) for span in self._cut(_with(example, watched), trained, generate=generate)]
+            gaps = [Gap.of(span) for span in self._cut(_with(example, watched), trained, generate=generate)]
             noticed = bool(looked)
             rendered = self._cut(_with(example, odd), trained, generate=generate)
         except TemplateError:
             return None
         same = [gap.filled(odd) for gap in gaps] == rendered
         return gaps if same and not noticed else None
+
+
+def gaps_of(cut: Cut, example: Example, trained: Sequence[bool], *, stripped: bool) -> list[Gap] | None:
+    """The skeleton that ``cut`` gives where it is known to look at no content; ``stripped`` if it strips them all."""
+    count = len(example.messages)
+    try:
+        marked = cut(_with(example, [chr(_FIRST + 2 * index + stripped) for index in range(count)]), trained)
+        rendered = cut(_with(example, _odd(count)), trained)
+    except TemplateError:
+        return None
+    gaps = [Gap.of(span) for span in marked]
+    return gaps if [gap.filled(_odd(count)) for gap in gaps] == rendered else None
+
+
+def _odd(count: int) -> list[str]:
+    return [f"{index}{_ODD * (index % 3 + 1)}" if index % 2 else f"{_ODD}{index}\n" for index in range(count)]
 
 
 def _with(example: Example, contents: Sequence[str]) -> Example:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from luthier.data.block import Block, Part, rows_in
 from luthier.data.example import Row
 from luthier.data.read_file import READERS, Numbered, blocks_in, in_blocks
-from luthier.data.text_file import suffix_of
+from luthier.data.text_file import read_errors, suffix_of
 from luthier.errors import DataError, Fault
 from luthier.recipe.data import Source
 
 SUFFIXES = tuple(READERS)
 """Each of them, but Parquet, may be packed: rows.jsonl.gz."""
+
+_ENDINGS = (*SUFFIXES, *(f"{suffix}.gz" for suffix in SUFFIXES))
 
 
 def files_of(source: Source) -> list[Path]:
@@ -21,14 +24,19 @@ def files_of(source: Source) -> list[Path]:
 
     Raises:
         DataError: the path looks local and is not there, or is a folder without readable files, or without one that
-            the source names.
+            the source names; or it is neither a file nor a folder.
     """
     path = Path(source.path).expanduser()
+    with read_errors(path):
+        return _files(source, path)
+
+
+def _files(source: Source, path: Path) -> list[Path]:
     if path.is_dir() and source.files:
         named = [path / name for name in source.files]
         return [one for inner in named for one in files_of(Source(path=str(inner.absolute())))]
     if path.is_dir():
-        found = sorted(inner for inner in path.rglob("*") if suffix_of(inner) in SUFFIXES and inner.is_file())
+        found = [Path(inner) for inner in sorted(_below(str(path)), key=lambda inner: inner.split(os.sep))]
         if not found:
             raise DataError(
                 f"holds no {' '.join(SUFFIXES)} file", place=str(path), remedy="name the folder of the rows"
@@ -40,9 +48,21 @@ def files_of(source: Source) -> list[Path]:
                 f"has the unknown suffix {path.suffix!r}", place=str(path), remedy=f"use one of {' '.join(SUFFIXES)}"
             )
         return [path]
+    if path.exists():
+        raise DataError("is neither a file nor a folder", place=str(path), remedy="write its rows into a file first")
     if suffix_of(path) in SUFFIXES or path.is_absolute() or source.path.startswith(".") or source.path.count("/") > 1:
         raise DataError("there is no such file", place=str(path), remedy=_nearby(path))
     return []
+
+
+def _below(folder: str) -> Iterator[str]:
+    """The readable files in a folder and those in it; links to folders are not followed."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                yield from _below(entry.path)
+            elif entry.name.lower().endswith(_ENDINGS) and entry.is_file():
+                yield entry.path
 
 
 def rows_of(source: Source) -> Iterator[Row]:
@@ -99,5 +119,5 @@ def _hub(source: Source) -> Iterator[Block]:
                 "check the name and the connection, or give a local file",
             )
         ) from error
-    numbered: Iterator[Numbered] = ((-number, dict(value)) for number, value in enumerate(rows, 1))
+    numbered: Iterator[Numbered] = ((-number, dict(value), 0) for number, value in enumerate(rows, 1))
     yield from in_blocks(f"{source.path}[{source.split}]", numbered)

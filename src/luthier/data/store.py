@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, Self
 import numpy as np
 import numpy.typing as npt
 
-from luthier.data.origins import Origins, Places
+from luthier.data.origins import Origins, Pairs, Places
 from luthier.data.tokens import Tokens
 from luthier.errors import DataError
 
@@ -78,7 +78,7 @@ class Batch:
     ids: npt.NDArray[np.int32]
     trained: npt.NDArray[np.bool_]
     lengths: npt.NDArray[np.int64]
-    origins: Sequence[str]
+    origins: Sequence[str] | Origins
     heads: Sequence[int]
 
     @classmethod
@@ -163,7 +163,7 @@ class Writer:
         self._append("offsets", batch.bounds[1:] + self._end)
         self._append("targets", batch.targets)
         self._append("digests", np.zeros((len(batch), 2), np.uint64) if digests is None else digests)
-        self._append("origins", self._places.of(batch.origins))
+        self._append("origins", self._pairs(batch.origins))
         self._end += len(batch.ids)
 
     def close(self, summary: dict[str, Any]) -> None:
@@ -175,6 +175,13 @@ class Writer:
         (self._directory / "names.json").write_text(names, encoding="utf-8")
         text = json.dumps(summary, ensure_ascii=False, indent=1)
         (self._directory / "summary.json").write_text(text, encoding="utf-8", errors="backslashreplace")
+
+    def _pairs(self, origins: Sequence[str] | Origins) -> Pairs:
+        """Index of the name, among all those of the store, and number of each origin [n, 2]."""
+        if not isinstance(origins, Origins):
+            return self._places.of(origins)
+        index = self._places.of(f"{name}:1" for name in origins.names)[:, 0]
+        return np.stack([index[origins.places[:, 0]], origins.places[:, 1]], axis=1)
 
     def _append(self, name: str, values: npt.NDArray[Any]) -> None:
         self._files[name].write(np.ascontiguousarray(values, dtype=ARRAYS[name][0]).data)

@@ -1,24 +1,26 @@
 """Example -> spans: which text a conversation becomes, and which part of it is learned.
 
-Masks go by position, never by token id: a trained turn begins where the generation prompt ends and goes on to the
-end of its terminator: the first control token after the content, or the last one where calls of tools follow it.
+Masks go by position, never by token id; turn_places.py tells where a turn begins and ends.
 """
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from luthier.data.encoder import Encoder
 from luthier.data.example import Example, Message
 from luthier.data.jinja import Render, compile_template
 from luthier.data.literal import Literals, pattern_of
-from luthier.data.skeleton import Skeletons
+from luthier.data.skeleton import Gap, Skeletons, gaps_of
 from luthier.data.span import Span
 from luthier.data.turn_format import formats
 from luthier.data.turn_jinja import format_of, jinja_of
+from luthier.data.turn_places import TurnPlaces
 from luthier.data.turn_render import TurnTemplate
 from luthier.errors import TemplateError, nearest
 
@@ -26,18 +28,37 @@ __all__ = ["ChatTemplate", "Span", "missing_tokens", "template_names", "template
 
 FOLDER = Path(__file__).parent / "templates"
 
+AUTO_ELSE = "auto/"
+"""What stands before the template to take where the tokenizer has none."""
+
 _LISTED = re.compile(r"\{#- control:(.*?)-#\}")
 _LIKELY = re.compile(r"<\|[^|<>{}\s'\"]+\|>")
-_STAND_IN = "\U0010fffd"
-"""A private character that takes a content's place where only what comes before it counts."""
 
 
-def template_source(name: str, encoder: Encoder) -> str:
-    """The Jinja text behind ``data.template``.
+def template_source(name: str, encoder: Encoder, arguments: Mapping[str, object] | None = None) -> str:
+    """The Jinja text behind ``data.template``; ``arguments`` are set at its beginning, so that it is saved with them.
 
     Raises:
-        TemplateError: an unknown name, a missing file, or ``auto`` where the tokenizer has no template.
+        TemplateError: an unknown name, a missing file, ``auto`` where the tokenizer has no template, or arguments that
+            the template does not read.
     """
+    source = _source(name, encoder)
+    unread = [one for one in arguments or () if not re.search(rf"\b{re.escape(one)}\b", source)]
+    if unread or (arguments and format_of(source, encoder) is not None):
+        raise TemplateError(
+            f"the template {name} does not read {', '.join(unread or arguments or ())}",
+            place="data.template_arguments",
+            remedy="leave it out, or use a template that does",
+        )
+    said = (
+        f"{{% set {one} = {json.dumps(value, ensure_ascii=False)} %}}\n" for one, value in (arguments or {}).items()
+    )
+    return "".join(said) + source
+
+
+def _source(name: str, encoder: Encoder) -> str:
+    if name.startswith(AUTO_ELSE):
+        return encoder.chat_template or _source(name.removeprefix(AUTO_ELSE), encoder)
     if name == "auto":
         if encoder.chat_template is None:
             raise TemplateError(
@@ -109,7 +130,8 @@ class ChatTemplate:
         self._render: Render = compile_template(source)
         self._tokens = {"bos_token": "", "eos_token": "", **encoder.tokens}
         self._control = pattern_of(encoder.control)
-        self._skeletons = Skeletons(source, self._cut, self._control)
+        self._places = TurnPlaces(self._text, self._control)
+        self._skeletons: dict[tuple[str, ...], Skeletons] = {}
         self._train_on = frozenset(train_on)
         self._system = system
         self._last_turn_only = last_turn_only
@@ -123,14 +145,15 @@ class ChatTemplate:
             )
 
     def spans(self, example: Example) -> list[Span]:
-        """The spans of a whole conversation.
+        """The spans of a whole conversation. Where the template's own text is learned, all of it is.
 
         Raises:
             TemplateError: the rendering of a conversation does not begin with that of its own beginning, so that no
                 mask could be right.
         """
         example = self._with_system(example)
-        return self._render_spans(example, self._trained(example.messages), generate=False)
+        spans = self._render_spans(example, self._trained(example.messages), generate=False)
+        return [replace(span, trained=True) for span in spans] if "template" in self._train_on else spans
 
     def prompt(self, example: Example) -> list[Span]:
         """The spans that come before the last turn's content when it has to be generated.
@@ -143,6 +166,19 @@ class ChatTemplate:
             example = replace(example, messages=example.messages[:-1])
             trained = trained[:-1]
         return [replace(span, trained=False) for span in self._render_spans(example, trained, generate=True)]
+
+    def gaps(self, roles: Sequence[str], turn_ends: tuple[str, ...] = ()) -> list[Gap] | None:
+        """What all plain conversations of these roles share, their contents left open; None if that is not told so."""
+        if "template" in self._train_on:
+            return None
+        example = Example(tuple(Message(role, "") for role in roles), "", turn_ends=turn_ends)
+        trained = self._trained(example.messages)
+        if self._turns is None:
+            return self._skeletons_of(turn_ends).gaps(example, trained)
+        form = self._turns.form
+        if form.input_heading or form.system_with_input is not None:
+            return None
+        return gaps_of(partial(self._turns.spans, generate=False), example, trained, stripped=form.strip)
 
     def terminator(self) -> str | None:
         """The control token that ends an answer, or None when the template has none."""
@@ -172,8 +208,19 @@ class ChatTemplate:
     def _render_spans(self, example: Example, trained: Sequence[bool], *, generate: bool) -> list[Span]:
         if self._turns is not None:
             return self._turns.spans(example, trained, generate=generate)
-        quick = self._skeletons.spans(example, trained, generate=generate)
+        skeletons = self._skeletons_of(example.turn_ends)
+        quick = skeletons.spans(example, trained, generate=generate) if example.ends == "turn" else None
         return self._cut(example, trained, generate=generate) if quick is None else quick
+
+    def _skeletons_of(self, turn_ends: tuple[str, ...]) -> Skeletons:
+        """Those of conversations whose turns end so."""
+        if turn_ends not in self._skeletons:
+            self._skeletons[turn_ends] = Skeletons(self.source, self._cut, self._control)
+        return self._skeletons[turn_ends]
+
+    def _counts(self, terminator: str, example: Example) -> bool:
+        """Whether a turn's terminator is one that the rows want learned."""
+        return not example.turn_ends or terminator in [self._tokens.get(end, end) for end in example.turn_ends]
 
     def _cut(self, example: Example, trained: Sequence[bool], *, generate: bool) -> list[Span]:
         """The rendering, cut around every trained turn."""
@@ -186,15 +233,53 @@ class ChatTemplate:
                 place=example.origin,
                 remedy="remove the token from the row, or use another template",
             )
+        self._whole(example, full, trained, generate=generate)
         spans: list[Span] = []
         done = 0
+        last = max((index for index, flag in enumerate(trained) if flag), default=-1)
         for index in range(len(hidden.messages)):
-            if trained[index]:
-                start, stop = self._turn(hidden, index, full)
-                spans += [Span(full[done:start], trained=False), Span(full[start:stop], trained=True)]
-                done = stop
+            if not trained[index] and example.ends != "all":
+                continue
+            start, body, stop = self._places.of(hidden, index, full, generate=generate)
+            ended = trained[index] if example.ends == "turn" else example.ends == "all"
+            ended = (ended or (example.ends == "last" and index == last)) and self._counts(full[body:stop], example)
+            spans.append(Span(full[done:start], trained=False))
+            if trained[index] == ended:
+                spans.append(Span(full[start:stop], trained=ended))
+            else:
+                spans += [Span(full[start:body], trained[index]), Span(full[body:stop], ended)]
+            done = stop
         spans.append(Span(full[done:], trained=False))
         return [Span(text, span.trained, literal) for span in spans for text, literal in literals.pieces(span.text)]
+
+    def _whole(self, example: Example, full: str, trained: Sequence[bool], *, generate: bool) -> None:
+        """Refuse a conversation of which the template leaves something out that is to be read or learned.
+
+        ``full`` is its rendering, but for control tokens in the data. Earlier thoughts may be left out.
+        """
+        last = len(example.messages) - 1
+        messages = example.messages
+        without: list[tuple[str, Example]] = []
+        if example.tools:
+            without.append(("the tools", replace(example, tools=())))
+        if any(message.tool_calls for message in messages):
+            calling = tuple(replace(message, tool_calls=()) for message in messages)
+            without.append(("the calls of tools", replace(example, messages=calling)))
+        if trained[last] and messages[last].thought:
+            silent = replace(messages[last], fields={})
+            without.append(("the thought of the last turn", replace(example, messages=(*messages[:last], silent))))
+        for what, less in without:
+            hidden = Literals.of(example, self._control).hide(less)
+            try:
+                same = self._text(hidden, len(messages), generate=generate) == full
+            except TemplateError:
+                same = False
+            if same:
+                raise TemplateError(
+                    f"the template leaves out {what}",
+                    place=example.origin,
+                    remedy="use a template that writes them, such as qwen3, or take them out of the row",
+                )
 
     def _text(self, example: Example, count: int, *, generate: bool = False) -> str:
         """The rendering of the first ``count`` messages."""
@@ -208,47 +293,3 @@ class ChatTemplate:
             )
         except TemplateError as error:
             raise TemplateError(str(error), place=example.origin, remedy="change the row or data.template") from error
-
-    def _turn(self, example: Example, index: int, full: str) -> tuple[int, int]:
-        """Where the turn's own text begins and where its terminator ends, in the rendering of the whole."""
-        message = example.messages[index]
-        if message.role == "assistant":
-            before = self._text(example, index, generate=True)
-        else:
-            before = self._before(example, index)
-        through = self._text(example, index + 1)
-        if not through.startswith(before) or not full.startswith(through):
-            raise _unstable(example, index)
-        start = len(before)
-        body = full[start : len(through)]
-        if message.tool_calls:
-            ends = [token.end() for token in self._control.finditer(body)][-1:]
-        else:
-            ends = [token.end() for token in self._control.finditer(body, self._head(example, index, start, body))][:1]
-        return start, start + (ends[0] if ends else len(body))
-
-    def _head(self, example: Example, index: int, start: int, body: str) -> int:
-        """How much of a turn's own text comes before its content; templates may write control tokens there."""
-        content = example.messages[index].content.strip()
-        if content and body.startswith(content):
-            return 0
-        head = self._before(example, index)[start:]
-        return len(head) if body.startswith(head) else 0
-
-    def _before(self, example: Example, index: int) -> str:
-        """The rendering up to the turn's content, which may well read like the words of its own header."""
-        message = replace(example.messages[index], content=_STAND_IN)
-        head, found, _ = self._text(
-            replace(example, messages=(*example.messages[:index], message)), index + 1
-        ).rpartition(_STAND_IN)
-        if not found:
-            raise _unstable(example, index)
-        return head
-
-
-def _unstable(example: Example, index: int) -> TemplateError:
-    return TemplateError(
-        f"rendering turn {index + 1} changes the text before it, so the mask would be a guess",
-        place=example.origin,
-        remedy="use a template whose rendering only grows with the conversation, or set data.last_turn_only",
-    )

@@ -6,19 +6,28 @@ import codecs
 import gzip
 import io
 import re
-from collections.abc import Iterator
+import zlib
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
-from typing import BinaryIO, TextIO, cast
+from typing import AnyStr, BinaryIO, TextIO, cast
 
 from luthier.errors import DataError
 
 SAMPLE = 1 << 20
 """Bytes from which an encoding is told."""
 
+CHUNK = 1 << 20
+"""Characters or bytes that are read at a time."""
+
+LONGEST = 1 << 27
+"""Characters or bytes that a row may have, so that a packed file of nothing but one line cannot fill the memory."""
+
+_STEP = 1 << 12
 _MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
-_PAIR = re.compile(rb"[\x81-\xfe][\x30-\xfe]")
+_CODE = re.compile(rb"[\x81-\xfe][\x30-\x39][\x81-\xfe][\x30-\x39]|[\x81-\xfe][\x30-\xfe]")
+"""GB18030's characters of four bytes (emoji and the like) and of two."""
 _USUAL = re.compile(rb"[\xa1\xa3\xb0-\xf7][\xa1-\xfe]")
 """GB 2312's punctuation, wide letters and characters: nearly all of an ordinary Chinese text."""
 _SHARE = 0.9
@@ -30,16 +39,41 @@ def suffix_of(path: Path) -> str:
     >>> suffix_of(Path("a/rows.jsonl.gz")), suffix_of(Path("rows.CSV"))
     ('.jsonl', '.csv')
     """
-    name = path.with_suffix("") if path.suffix.lower() == ".gz" else path
+    name = path.with_suffix("") if is_packed(path) else path
     return name.suffix.lower()
+
+
+def is_packed(path: Path) -> bool:
+    """Whether it has to be unpacked.
+
+    >>> is_packed(Path("rows.jsonl.GZ"))
+    True
+    """
+    return path.suffix.lower() == ".gz"
+
+
+@contextmanager
+def read_errors(path: Path) -> Iterator[None]:
+    """What the disk says of a file, or what is wrong with a packed one, as an error of the data."""
+    try:
+        yield
+    except (OSError, EOFError, zlib.error) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise DataError(
+            f"cannot be read: {reason}", place=str(path), remedy="make it readable, or copy it here anew"
+        ) from error
 
 
 def encoding_of(path: Path) -> str:
     """``utf-8``, ``utf-8-sig``, ``utf-16`` (these two by their byte order mark) or ``gb18030``.
 
     What is neither UTF-8 nor reads as Chinese in GB18030 counts as UTF-8, and is refused where it is read.
+
+    Raises:
+        DataError: the file cannot be read.
     """
-    found = path.stat()
+    with read_errors(path):
+        found = path.stat()
     return _encoding(path, found.st_size, found.st_mtime_ns)
 
 
@@ -52,7 +86,7 @@ def _encoding(path: Path, size: int, changed: int) -> str:
             return name
     if _decodes(sample, "utf-8") or not _decodes(sample, "gb18030"):
         return "utf-8"
-    pairs = _PAIR.findall(sample)
+    pairs = [code for code in _CODE.findall(sample) if len(code) == 2]
     usual = sum(1 for pair in pairs if _USUAL.fullmatch(pair))
     return "gb18030" if usual >= 2 and usual >= _SHARE * len(pairs) else "utf-8"
 
@@ -73,14 +107,8 @@ def open_bytes(path: Path) -> Iterator[BinaryIO]:
     Raises:
         DataError: it cannot be opened or read.
     """
-    try:
-        with gzip.open(path, "rb") if path.suffix.lower() == ".gz" else path.open("rb") as file:
-            yield cast(BinaryIO, file)
-    except (OSError, EOFError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise DataError(
-            f"cannot be read: {reason}", place=str(path), remedy="make it readable, or copy it here anew"
-        ) from error
+    with read_errors(path), gzip.open(path, "rb") if is_packed(path) else path.open("rb") as file:
+        yield cast(BinaryIO, file)
 
 
 @contextmanager
@@ -109,25 +137,117 @@ def lines_of(path: Path) -> Iterator[bytes]:
     encoding = encoding_of(path)
     if not encoding.startswith("utf-8"):
         with open_text(path) as text:
-            for line in _unbroken(text):
+            for line in _unbroken(text, path):
                 yield line.encode("utf-8", "surrogatepass")
         return
     with open_bytes(path) as file:
         if encoding == "utf-8-sig":
             file.read(len(codecs.BOM_UTF8))
-        yield from file
+        yield from bounded(file.readline, path)
 
 
-def _unbroken(text: TextIO) -> Iterator[str]:
-    """Lines that end at a line feed only, as those of a binary file do."""
-    held = ""
-    for line in text:
-        held += line
-        if held.endswith("\n"):
-            yield held
-            held = ""
+def bounded(readline: Callable[[int], AnyStr], path: Path) -> Iterator[AnyStr]:
+    """The lines of a file.
+
+    Raises:
+        DataError: one is longer than LONGEST.
+    """
+    number = 0
+    while line := readline(LONGEST + 1):
+        number += 1
+        if len(line) > LONGEST:
+            raise _too_long(path, number)
+        yield line
+
+
+def _too_long(path: Path, number: int) -> DataError:
+    return DataError(
+        f"has a line of more than {LONGEST:,} characters",
+        place=f"{path}:{number}",
+        remedy="break it into rows of their own",
+    )
+
+
+def byte_of(path: Path, characters: int) -> int:
+    """Where in the unpacked file its first characters end, a byte order mark included.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    encoding = encoding_of(path)
+    name, count = ("utf-16-le", 2) if encoding == "utf-16" else (encoding, 3 * (encoding == "utf-8-sig"))
+    with open_text(path) as file:
+        while characters > 0 and (read := file.read(min(CHUNK, characters))):
+            count += len(read.encode(name.removesuffix("-sig"), "surrogatepass"))
+            characters -= len(read)
+    return count
+
+
+def packed_bytes(path: Path, plain: int) -> int:
+    """About how many bytes of a packed file its first unpacked ones take.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    with read_errors(path), path.open("rb") as file:
+        before = 0
+        for packed, more in _unpacked(file):
+            if more >= plain:
+                return before + round((packed - before) * plain / max(1, more))
+            before = packed
+            plain -= more
+        return before
+
+
+def plain_size(path: Path) -> int:
+    """Bytes of a file; of a packed one about as many as it has unpacked, by its beginning.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    with read_errors(path), path.open("rb") as file:
+        size = path.stat().st_size
+        if not is_packed(path):
+            return size
+        packed = unpacked = 0
+        for packed, more in _unpacked(file):
+            unpacked += more
+            if packed >= SAMPLE:
+                break
+        return round(size * unpacked / packed) if packed else 0
+
+
+def _unpacked(file: BinaryIO) -> Iterator[tuple[int, int]]:
+    """(bytes of a packed file read so far, bytes unpacked from the latest of them), in small steps."""
+    unpack = zlib.decompressobj(wbits=31)
+    while chunk := file.read(_STEP):
+        more = 0
+        while chunk:
+            more += len(unpack.decompress(chunk))
+            chunk = unpack.unused_data.lstrip(b"\0") if unpack.eof else b""
+            unpack = zlib.decompressobj(wbits=31) if unpack.eof else unpack
+        yield file.tell(), more
+
+
+def _unbroken(text: TextIO, path: Path) -> Iterator[str]:
+    """Lines that end at a line feed only, as those of a binary file do.
+
+    Raises:
+        DataError: one is longer than LONGEST.
+    """
+    held: list[str] = []
+    number = size = 0
+    for line in bounded(text.readline, path):
+        held.append(line)
+        size += len(line)
+        if size > LONGEST:
+            raise _too_long(path, number + 1)
+        if line.endswith("\n"):
+            yield "".join(held)
+            held.clear()
+            number, size = number + 1, 0
     if held:
-        yield held
+        yield "".join(held)
 
 
 def _first_wrong(path: Path, encoding: str) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from itertools import chain
 
 import numpy as np
 import numpy.typing as npt
@@ -68,15 +67,15 @@ def tokenise(documents: Sequence[Sequence[Span]], origins: Sequence[str], encode
             for document in documents
             for at in range(len(document))
         ]
-    ids: list[list[int]] = [[]] * len(spans)
+    ids = [b""] * len(spans)
     for literal in (False, True):
         where = [index for index, span in enumerate(spans) if span.literal is literal]
         if where:
             texts, after = [spans[i].text for i in where], [before[i] for i in where] if before else []
-            for index, encoded in zip(where, encoder.encode(texts, literal=literal, after=after), strict=True):
+            for index, encoded in zip(where, encoder.packed(texts, literal=literal, after=after), strict=True):
                 ids[index] = encoded
-    lengths = np.fromiter(map(len, ids), dtype=np.int64, count=len(ids))
-    flat = np.fromiter(chain.from_iterable(ids), dtype=np.int32, count=int(lengths.sum()))
+    lengths = np.fromiter(map(len, ids), dtype=np.int64, count=len(ids)) // 4
+    flat = np.frombuffer(bytearray().join(ids), np.int32)
     trained = np.repeat(np.fromiter((span.trained for span in spans), dtype=np.bool_, count=len(spans)), lengths)
     ends = np.concatenate([[0], np.cumsum(lengths)])
     bounds = ends[np.concatenate([[0], np.cumsum([len(document) for document in documents], dtype=np.int64)])].tolist()
@@ -91,12 +90,12 @@ def _shown(span: Span) -> str:
     return "\n" if span.literal and span.text else span.text
 
 
-def as_document(tokens: Tokens, encoder: Encoder) -> Tokens:
-    """A plain document with what the tokenizer itself puts around a text, and an end token, learned too."""
+def as_document(tokens: Tokens, encoder: Encoder, end_tokens: int = 1) -> Tokens:
+    """A plain document with what the tokenizer itself puts around a text, and so many end tokens, learned too."""
     eos = encoder.id_of("eos_token")
     suffix = list(encoder.suffix)
-    if eos is not None and eos not in suffix:
-        suffix.append(eos)
+    if eos is not None:
+        suffix += [eos] * (end_tokens - suffix.count(eos))
     ids = np.concatenate([np.array(encoder.prefix, np.int32), tokens.ids, np.array(suffix, np.int32)])
     trained = np.concatenate([np.zeros(len(encoder.prefix), np.bool_), tokens.trained, np.ones(len(suffix), np.bool_)])
     return Tokens(ids, trained, tokens.origin)

@@ -46,8 +46,12 @@ class TurnFormat:
     """What stands between a question and its input, instead of a blank line."""
     tools: str | None = None
     """What stands before the list of tools, in a system message of its own."""
+    tool_entry: str = ""
+    """How each tool is listed, from its ``{name}`` and its ``{json}``; without it, all of them stand there as JSON."""
     call: tuple[str, ...] = ()
     """What stands around the arguments of a call."""
+    json_calls: bool = False
+    """Whether a call's arguments are written as JSON, not as Python's."""
     control: tuple[str, ...] = ()
 
     @property

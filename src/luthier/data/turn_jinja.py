@@ -23,12 +23,7 @@ def jinja_of(form: TurnFormat, encoder: Encoder) -> str:
     prefix = prefix_of(encoder)
     lines = [f"{{#- luthier turns: {form.name} -#}}", _show(form.begin, prefix)]
     if form.tools is not None:
-        lines += [
-            "{%- if tools -%}",
-            f"{{%- set content = {form.tools!r} ~ (tools | tojson(indent=4)) -%}}",
-            _show(form.system, prefix),
-            "{%- endif -%}",
-        ]
+        lines += ["{%- if tools -%}", *_tools(form), _show(form.system, prefix), "{%- endif -%}"]
     lines += [*_system(form, prefix), "{%- set count = namespace(user=0) -%}", "{%- for message in messages -%}"]
     lines += [_CONTENT.replace(" STRIP", " | trim" if form.strip else "")]
     for number, (role, pieces) in enumerate(form.roles.items()):
@@ -58,6 +53,23 @@ def prefix_of(encoder: Encoder) -> str:
     return "".join(str(encoder.tokenizer.id_to_token(one)) for one in encoder.prefix)
 
 
+def _tools(form: TurnFormat) -> list[str]:
+    """What makes ``content`` the list of tools."""
+    if not form.tool_entry:
+        return [f"{{%- set content = {form.tools!r} ~ (tools | tojson(indent=4)) -%}}"]
+    parts = re.split(r"\{(name|json)\}", form.tool_entry)
+    values = {"name": "function['name']", "json": "(function | tojson(indent=4))"}
+    entry = " ~ ".join(values[part] if number % 2 else repr(part) for number, part in enumerate(parts) if part)
+    return [
+        f"{{%- set listed = namespace(text={form.tools!r}) -%}}",
+        "{%- for tool in tools -%}",
+        "{%- set function = tool['function'] or tool -%}",
+        f"{{%- set listed.text = listed.text ~ {entry} -%}}",
+        "{%- endfor -%}",
+        "{%- set content = listed.text -%}",
+    ]
+
+
 def _turn(form: TurnFormat, role: str, pieces: tuple[str, ...], prefix: str) -> list[str]:
     if role == "system" and form.folds_system:
         return []
@@ -67,13 +79,14 @@ def _turn(form: TurnFormat, role: str, pieces: tuple[str, ...], prefix: str) -> 
         return [_show(pieces, prefix), "{%- set folded.system = '' -%}"]
     if role != "assistant" or not form.call:
         return [_show(pieces, prefix)]
-    called = f"{form.call[0]!r} ~ written.text ~ {form.call[1]!r}"
+    arguments = "(call['function']['arguments'] | tojson)" if form.json_calls else "written.text"
+    called = f"{form.call[0]!r} ~ {arguments} ~ {form.call[1]!r}"
     return [
         "{%- if content or not message['tool_calls'] -%}",
         _show(pieces, prefix),
         "{%- endif -%}",
         "{%- for call in message['tool_calls'] or [] -%}",
-        _ARGUMENTS,
+        *([] if form.json_calls else [_ARGUMENTS]),
         f"{{%- set content = {called} -%}}",
         _show(pieces, prefix, name="call['function']['name']"),
         "{%- endfor -%}",

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from luthier.data.encoder import Encoder
-from luthier.data.example import Example, Message
+from luthier.data.example import Ends, Example, Message
 from luthier.data.literal import pattern_of
 from luthier.data.span import Span
 from luthier.data.turn_format import PLACES, TurnFormat
@@ -18,11 +19,12 @@ from luthier.errors import TemplateError
 
 @dataclass(frozen=True, slots=True)
 class _Turn:
-    """A turn's pieces, the texts that fill them, and whether it is learned."""
+    """A turn's pieces, the texts that fill them, whether it is learned, and whether what ends it is."""
 
     pieces: tuple[str, ...]
     values: Mapping[str, str]
     trained: bool
+    ended: bool = False
 
 
 class TurnTemplate:
@@ -36,6 +38,7 @@ class TurnTemplate:
             "prefix": prefix_of(encoder),
         }
         self._control = pattern_of(encoder.control)
+        self._ends = pattern_of(self.terminators())
 
     def spans(self, example: Example, trained: Sequence[bool], *, generate: bool) -> list[Span]:
         """The spans of a conversation; ``trained`` [messages], ``generate``: an answer of the assistant is to follow.
@@ -44,17 +47,48 @@ class TurnTemplate:
             TemplateError: the format has no place for a turn, or for tools.
         """
         self._check(example)
-        turns = list(self._turns(example, trained))
+        counted = [self._fixed.get(end.removesuffix("_token"), end) for end in example.turn_ends]
         spans = [span for piece in self.form.begin for span in self._piece(piece, {}, trained=False)]
         before = False
-        for turn in turns:
-            for number, piece in enumerate(turn.pieces):
-                learned = before if number < self.form.header else turn.trained
+        for turn in self._turns(example, trained):
+            for piece in turn.pieces[: self.form.header]:
+                learned = before and (not counted or self._text(piece, turn.values) in counted)
                 spans += self._piece(piece, turn.values, trained=learned)
-            before = turn.trained
+            if self.form.header:
+                for piece in turn.pieces[self.form.header :]:
+                    spans += self._piece(piece, turn.values, trained=turn.trained)
+            else:
+                spans += self._whole_turn(turn, counted)
+            before = turn.ended
         for piece in self.form.assistant[: self.form.header] if generate else self.form.end:
-            spans += self._piece(piece, {}, trained=before)
+            spans += self._piece(piece, {}, trained=before and (not counted or self._text(piece, {}) in counted))
         return spans
+
+    def _whole_turn(self, turn: _Turn, counted: Sequence[str]) -> Iterator[Span]:
+        """A turn with its own end: all of a learned one, what its format writes behind the end included; where the end
+        is learned or left out by itself, the spans are cut there."""
+        spans = [list(self._piece(piece, turn.values, trained=turn.trained)) for piece in turn.pieces]
+        at = next((number for number, piece in enumerate(turn.pieces) if "{content}" in piece), len(turn.pieces))
+        tails = [self._text(piece.rpartition("{content}")[2], {}) for piece in turn.pieces[at:]]
+        found = next(
+            ((at + n, len(tail), end) for n, tail in enumerate(tails) if (end := self._ends.search(tail))), None
+        )
+        ended = turn.ended and (found is None or not counted or found[2][0] in counted)
+        if found is None or ended == turn.trained:
+            yield from (span for some in spans for span in some)
+            return
+        number, tail, end = found
+        yield from (span for some in spans[:number] for span in some)
+        *firsts, last = spans[number]
+        yield from firsts
+        begin, stop = (len(last.text) - tail + place for place in end.span())
+        parts = ((last.text[:begin], turn.trained), (last.text[begin:stop], ended), (last.text[stop:], False))
+        apart = last.apart
+        for text, learned in parts:
+            if text:
+                yield replace(last, text=text, trained=learned, apart=apart)
+                apart = False
+        yield from (replace(span, trained=False) for some in spans[number + 1 :] for span in some)
 
     def terminators(self) -> tuple[str, ...]:
         """The control tokens that end an answer."""
@@ -74,6 +108,9 @@ class TurnTemplate:
             if message.tool_calls and not form.call:
                 reason = f"{form.name} has no place for the calls of turn {number}"
                 raise TemplateError(reason, place=example.origin, remedy=remedy)
+            if message.thought:
+                reason = f"{form.name} has no place for the thought of turn {number}"
+                raise TemplateError(reason, place=example.origin, remedy=remedy)
             if form.header or (message.role == "system" and number == 1):
                 continue
             if message.role != due:
@@ -84,14 +121,14 @@ class TurnTemplate:
     def _turns(self, example: Example, trained: Sequence[bool]) -> Iterator[_Turn]:
         form = self.form
         if example.tools and form.tools is not None:
-            listed = form.tools + json.dumps(list(example.tools), indent=4, ensure_ascii=False)
-            yield _Turn(form.system, {"content": listed}, trained=False)
+            yield _Turn(form.system, {"content": form.tools + self._listed(example.tools)}, trained=False)
         messages = self._with_input(example)
         system = self._system(messages)
         if messages[0].role != "system" and system is not None and not form.folds_system:
             yield _Turn(form.system, {"content": system}, trained=False)
         index = 0
-        for message, flag in zip(messages, trained, strict=True):
+        ended = _ended(example.ends, trained)
+        for message, flag, end in zip(messages, trained, ended, strict=True):
             content = message.content.strip() if form.strip else message.content
             if message.role == "system" and form.folds_system:
                 continue
@@ -100,9 +137,9 @@ class TurnTemplate:
             folded = (system or "") if index == 1 else ""
             if content or not message.tool_calls:
                 values = {"content": content, "index": str(index), "system": folded}
-                yield _Turn(form.roles[message.role], values, flag)
+                yield _Turn(form.roles[message.role], values, flag, end)
             for call in message.tool_calls:
-                yield _Turn(form.assistant, self._called(call, example.origin), flag)
+                yield _Turn(form.assistant, self._called(call, example.origin), flag, end)
 
     def _with_input(self, example: Example) -> tuple[Message, ...]:
         """The messages, with the format's heading between a question and the input that the row had for it."""
@@ -125,8 +162,20 @@ class TurnTemplate:
             return self.form.system_with_input
         return self.form.default_system
 
+    def _listed(self, tools: Sequence[Mapping[str, Any]]) -> str:
+        """The tools as the format lists them."""
+        if not self.form.tool_entry:
+            return json.dumps(list(tools), indent=4, ensure_ascii=False)
+        functions = [tool.get("function") or tool for tool in tools]
+        return "".join(
+            self.form.tool_entry.replace("{name}", str(function.get("name", ""))).replace(
+                "{json}", json.dumps(function, indent=4, ensure_ascii=False)
+            )
+            for function in functions
+        )
+
     def _called(self, call: Mapping[str, object], origin: str) -> dict[str, str]:
-        """A call of a tool, written as a call in Python."""
+        """A call of a tool, written as a call in Python, or its arguments as JSON."""
         function = call.get("function")
         arguments = function.get("arguments") if isinstance(function, dict) else None
         if not isinstance(function, dict) or not isinstance(arguments, dict):
@@ -135,7 +184,10 @@ class TurnTemplate:
                 place=origin,
                 remedy='write {"function": {"name": …, "arguments": {…}}}',
             )
-        written = ", ".join(f"{key}={value!r}" for key, value in arguments.items())
+        if self.form.json_calls:
+            written = json.dumps(arguments, ensure_ascii=False)
+        else:
+            written = ", ".join(f"{key}={value!r}" for key, value in arguments.items())
         return {"name": str(function.get("name", "")), "content": written.join(self.form.call)}
 
     def _piece(self, piece: str, values: Mapping[str, str], *, trained: bool) -> Iterator[Span]:
@@ -163,6 +215,14 @@ class TurnTemplate:
     def _text(self, piece: str, values: Mapping[str, str]) -> str:
         filled = {**values, **self._fixed}
         return PLACES.sub(lambda place: filled.get(place[1], ""), piece)
+
+
+def _ended(ends: Ends, trained: Sequence[bool]) -> list[bool]:
+    """Whether each message's end is to be learned."""
+    if ends in ("turn", "all"):
+        return [ends == "all" or flag for flag in trained]
+    last = max((index for index, flag in enumerate(trained) if flag), default=-1)
+    return [ends == "last" and index == last for index in range(len(trained))]
 
 
 def _numbered(parts: Sequence[str]) -> Iterator[tuple[int, str]]:

@@ -25,6 +25,7 @@ import luthier.errors as errors
 from luthier.data.block import Block, Broken
 from luthier.data.duplicates import HASHES
 from luthier.data.making import Made, Maker
+from luthier.data.origins import Origins
 from luthier.data.store import Batch
 from luthier.errors import Fault, LuthierError, RunError
 from luthier.recipe import Recipe
@@ -131,22 +132,30 @@ def _lines(block: Block) -> list[bytes] | None:
 
 def _answer(made: Made) -> tuple[dict[str, Any], list[Any]]:
     batch = made.batch
+    origins = batch.origins if isinstance(batch.origins, Origins) else Origins.of(batch.origins)
     head = {
-        "origins": list(batch.origins),
-        "heads": list(batch.heads),
+        "names": origins.names,
+        "heads": list(batch.heads) if any(batch.heads) else [],
         "broken": [[one.fault.reason, one.fault.place, one.fault.remedy, one.raw] for one in made.broken],
         "signed": made.signatures is not None,
     }
-    arrays = [batch.ids, batch.trained, batch.lengths, *([made.signatures] if made.signatures is not None else [])]
+    arrays = [
+        batch.ids,
+        batch.trained,
+        batch.lengths,
+        origins.places,
+        *([made.signatures] if made.signatures is not None else []),
+    ]
     return head, [np.ascontiguousarray(array).data.cast("B") if array.size else b"" for array in arrays]
 
 
 def _made(head: dict[str, Any], parts: list[bytes]) -> Made:
-    types: list[Any] = [np.int32, np.bool_, np.int64, np.uint32]
+    types: list[Any] = [np.int32, np.bool_, np.int64, np.int64, np.uint32]
     arrays: list[Any] = [np.frombuffer(part, kind) for part, kind in zip(parts, types, strict=False)]
+    origins = Origins(tuple(head["names"]), arrays[3].reshape(-1, 2))
     return Made(
-        Batch(arrays[0], arrays[1], arrays[2], head["origins"], head["heads"]),
-        arrays[3].reshape(-1, HASHES) if head["signed"] else None,
+        Batch(arrays[0], arrays[1], arrays[2], origins, head["heads"] or [0] * len(origins)),
+        arrays[4].reshape(-1, HASHES) if head["signed"] else None,
         [Broken(Fault(reason, place, remedy), raw) for reason, place, remedy, raw in head["broken"]],
     )
 

@@ -1,4 +1,4 @@
-"""What TRL's SFTConfig, DPOConfig and their kin added to TrainingArguments, as they print themselves."""
+"""What TRL's SFTConfig added to TrainingArguments, as it prints itself; and all that TRL added."""
 
 from __future__ import annotations
 
@@ -6,23 +6,22 @@ from collections.abc import Callable
 from typing import Any
 
 from luthier.dialects import names
-from luthier.dialects.plain_values import flag, mapping, number, text, whole
+from luthier.dialects.plain_values import flag, mapping, text, whole
 from luthier.dialects.table import (
     Cannot,
     Effect,
     Inert,
     Key,
-    Refused,
     Row,
     Spread,
     Values,
     applied,
     inert,
-    refused,
     replaced,
 )
+from luthier.dialects.training_arguments_preferences import PREFERENCES
 
-ROLES = ["system", "user", "assistant", "tool"]
+ROLES = ["system", "user", "assistant", "tool", "template"]
 
 LEAKED = "samples then ran into one another in a row of tokens; documents in a pack here never see one another"
 
@@ -35,7 +34,6 @@ STRATEGIES = {
 }
 """How TRL filled packs -> our packing, and what becomes of rows that are longer than one."""
 
-KINDS = {"sigmoid": "dpo", "ipo": "ipo", "simpo": "simpo", "kto": "kto"}
 DTYPES = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16", "auto": "auto"}
 ATTENTION = {"flash_attention_2": "flash", "flash_attention_3": "flash", "sdpa": "sdpa", "eager": "eager"}
 
@@ -86,12 +84,10 @@ def printed_token(target: str) -> Callable[[Any, Values], Effect]:
 
 
 def truncation(value: Any, values: Values) -> Effect:
-    """``truncation_mode``; of preference pairs it is the prompt that loses its head."""
+    """``truncation_mode``; of a preference pair kept by its end, the prompt loses its head for the longer answer."""
     if value is None:
         return inert("null: left at the default")
     kind = names.member(value, ("keep_start", "keep_end"), "truncation mode")
-    if _preferences(values):
-        return inert("a prompt that is too long loses its head, then the answers their tails")
     if _on(values.get("packing")):
         return inert("packing says what becomes of over-long rows")
     return applied({"data.overlong": "truncate" if kind == "keep_start" else "truncate_left"})
@@ -115,31 +111,6 @@ def completions(value: Any, values: Values) -> Effect:
     if _on(value) or _on(values.get("assistant_only_loss")):
         return applied({"data.train_on": ["assistant"]})
     return applied({"data.train_on": ROLES}, "off: prompts are learned too")
-
-
-def _preferences(values: Values) -> bool:
-    return values.get("beta") is not None
-
-
-def loss(value: Any, values: Values) -> Effect:
-    """``loss_type``: of preference pairs the objective; of plain rows how the one loss is computed."""
-    listed = value if isinstance(value, list) else [value]
-    given = [str(one).rsplit(".", 1)[-1].lower() for one in listed if one is not None]
-    if not given or given[0] in ("nll", "chunked_nll"):
-        return inert("the plain loss; in chunks or not, it is the same number")
-    if len(given) > 1 or given[0] not in KINDS:
-        raise Cannot(f"the loss {', '.join(given)} is not there", f"write one of: {', '.join(KINDS)}")
-    return applied({"method.kind": KINDS[given[0]]})
-
-
-def beta(value: Any, values: Values) -> Effect:
-    """``beta``, which every preference method has; which one it is, its other keys show."""
-    if value is None:
-        return inert("null: left at the default")
-    made: dict[str, Any] = {"method.beta": number(value)}
-    if values.get("loss_type") is None:
-        made["method.kind"] = "kto" if "desirable_weight" in values else "dpo" if "reference_free" in values else "orpo"
-    return applied(made)
 
 
 def model_words(value: Any, values: Values) -> Effect:
@@ -166,37 +137,7 @@ def template_file(value: Any, values: Values) -> Effect:
     return applied({"data.template": text(value)})
 
 
-def cpo_alpha(value: Any, values: Values) -> Effect:
-    """``cpo_alpha``: the weight of the chosen answer's likelihood, which CPOTrainer adds to each of its losses."""
-    if value is None or number(value) == 0:
-        return inert("it asks for nothing")
-    if _loss_kind(values) not in ("sigmoid", "hinge", "ipo", "simpo", "alphapo"):
-        return inert("it belongs to the losses of CPO")
-    return refused("CPO adds the likelihood of the chosen answer, which is not there", "write cpo_alpha=0")
-
-
-def simpo_gamma(value: Any, values: Values) -> Effect:
-    """``simpo_gamma``: SimPO's margin; printed at 0.5 beside every loss of CPO's."""
-    if value is None or _loss_kind(values) != "simpo":
-        return inert("it belongs to the loss simpo")
-    if number(value) == 0.5:
-        return inert("SimPO's own margin")
-    return refused("another margin than SimPO's own 0.5 is not there", "write simpo_gamma=0.5")
-
-
-def _loss_kind(values: Values) -> str:
-    given = values.get("loss_type")
-    listed = given if isinstance(given, list) else [given]
-    return str(listed[0] if listed else None).rsplit(".", 1)[-1].lower()
-
-
-def reference(value: Any, values: Values) -> Effect:
-    """``precompute_ref_log_probs``."""
-    return applied({"method.reference": "precomputed"}) if _on(value) else inert("the reference answers beside")
-
-
 _OLD_PACKING = "an estimate for the way of packing that TRL had until 0.14"
-_PAIRS = "rows are padded to nothing here, and pairs are told by their place"
 
 SFT: tuple[Row, ...] = (
     Key("max_length", "data.max_length", whole, old=("max_seq_length",)),
@@ -223,45 +164,5 @@ SFT: tuple[Row, ...] = (
     Inert("activation_offloading", "where activations wait changes memory, not the result"),
 )
 """SFTConfig's own."""
-
-PREFERENCES: tuple[Row, ...] = (
-    Spread("loss_type", ("method.kind",), loss),
-    Spread("beta", ("method.beta", "method.kind"), beta),
-    Key("max_prompt_length", "method.max_prompt_length", whole),
-    Spread("precompute_ref_log_probs", ("method.reference",), reference),
-    Inert("max_target_length", "models here have no separate decoder"),
-    Inert("max_completion_length", "max_length bounds prompt and answer", (None,), "write max_length"),
-    Inert("label_smoothing", "answers are taken as they are marked", (None, 0, 0.0), "write 0"),
-    *(Inert(name, _PAIRS) for name in ("label_pad_token_id", "padding_value", "is_encoder_decoder")),
-    Inert("disable_dropout", "an adapter's dropout is said with the adapter, and the reference never has any"),
-    Inert("generate_during_eval", "what it showed changed nothing"),
-    Inert("precompute_ref_batch_size", "how many rows at a time changes no result"),
-    Inert("ref_model_init_kwargs", "the reference is the model before its first step", whole=True),
-    *(Inert(name, "there is one adapter") for name in ("model_adapter_name", "ref_adapter_name")),
-    *(Inert(name, "the reference is the model before its first step") for name in ("force_use_ref_model",)),
-    *(Inert(name, "logits are computed where they are needed") for name in ("use_logits_to_keep",)),
-    Inert("use_num_logits_to_keep", "logits are computed where they are needed"),
-    Inert("base_model_attribute_name", "the kernel finds the model by itself"),
-    Inert("tools", "tools stand in the rows"),
-    Inert("f_divergence_type", "the divergence is the reverse one", (None, "reverse_kl", *(
-        f"FDivergenceType.{one}" for one in ("REVERSE_KL", "reverse_kl"))), "write reverse_kl"),
-    Inert("f_alpha_divergence_coef", "it belongs to another divergence"),
-    *(Inert(name, "it belongs to sync_ref_model") for name in ("ref_model_mixup_alpha", "ref_model_sync_steps")),
-    Inert("discopo_tau", "it belongs to another loss"),
-    Refused("reference_free", "preferences are learned against a reference", "use ORPO or SimPO, which need none"),
-    Spread("cpo_alpha", (), cpo_alpha),
-    Spread("simpo_gamma", (), simpo_gamma),
-    Refused("sync_ref_model", "a reference that moves along is not there", "write false"),
-    *(
-        Refused(name, "this term of the loss is not there", "leave it out", unless)
-        for name, unless in (
-            ("rpo_alpha", (None, 0)), ("center_rewards_coefficient", (None, 0)),
-            ("ld_alpha", (None, 1, 1.0)), ("use_weighting", (None, False)),
-            ("loss_weights", (None, [1.0])),
-            ("desirable_weight", (None, 1, 1.0)), ("undesirable_weight", (None, 1, 1.0)),
-        )
-    ),
-)  # fmt: skip
-"""What DPOConfig, KTOConfig, ORPOConfig and CPOConfig added."""
 
 TRL: tuple[Row, ...] = (*SFT, *PREFERENCES)

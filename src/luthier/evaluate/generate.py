@@ -19,6 +19,8 @@ from luthier.registry import resolve
 ATTENTION = "sdpa"
 """Generation fills a cache from left-padded prompts, which document-isolated attention does not do."""
 
+Heard = Callable[[torch.Tensor], bool]
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -58,8 +60,14 @@ def generate(
     batch: int = 64,
     autocast: Callable[[], AbstractContextManager[object]] = nullcontext,
     told: Callable[[int], None] | None = None,
+    heard: Heard | None = None,
 ) -> list[list[int]]:
-    """New ids for each prompt, without the stop. Prompts of similar length go together; order is kept."""
+    """New ids for each prompt, without the stop. Prompts of similar length go together; order is kept.
+
+    Args:
+        told: is given how many prompts are answered.
+        heard: is given each batch's ids [rows, so far] after each new token, and ends it by saying True.
+    """
     order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
     results: list[list[int]] = [[]] * len(prompts)
     before, training = model.config._attn_implementation, model.training
@@ -68,8 +76,8 @@ def generate(
     try:
         for start in range(0, len(order), batch):
             group = order[start : start + batch]
-            with torch.inference_mode(), autocast():
-                answers = _batch(model, [prompts[index] for index in group], settings, list(stops), pad)
+            with torch.no_grad(), autocast():
+                answers = _batch(model, [prompts[index] for index in group], settings, list(stops), pad, heard)
             for index, answer in zip(group, answers, strict=True):
                 results[index] = answer
             if told:
@@ -81,7 +89,12 @@ def generate(
 
 
 def _batch(
-    model: Any, prompts: Sequence[Sequence[int]], settings: Generation, stops: list[int], pad: int
+    model: Any,
+    prompts: Sequence[Sequence[int]],
+    settings: Generation,
+    stops: list[int],
+    pad: int,
+    heard: Heard | None = None,
 ) -> list[list[int]]:
     longest = max(len(prompt) for prompt in prompts)
     ids = torch.full((len(prompts), longest), pad)
@@ -93,6 +106,8 @@ def _batch(
     sampling: dict[str, Any] = (
         {"temperature": settings.temperature, "top_p": settings.top_p, "top_k": settings.top_k} if sampled else {}
     )
+    if heard:
+        sampling["stopping_criteria"] = [lambda ids, _: torch.full((len(ids),), heard(ids), device=ids.device)]
     output = model.generate(
         input_ids=ids.to(model.device),
         attention_mask=mask.to(model.device),

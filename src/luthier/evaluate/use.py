@@ -87,7 +87,7 @@ def measure(
     )
     work = Preparation(recipe, result.encoder)
     store = collect(work.documents(asked), work.summary())
-    loss, count = mean_loss(
+    loss, count, _ = mean_loss(
         result.model,
         SupervisedFineTuning(),
         store,

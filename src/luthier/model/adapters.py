@@ -57,7 +57,7 @@ def add_adapter(model: PreTrainedModel, recipe: Recipe, new_tokens: Sequence[int
 
 def adapter_config(model: PreTrainedModel, adapter: Adapter, new_tokens: Sequence[int] = ()) -> PeftConfig:
     """What PEFT is told of the recipe's adapter."""
-    common: dict[str, Any] = {"task_type": "CAUSAL_LM"}
+    common: dict[str, Any] = {"task_type": "SEQ_CLS" if hasattr(model, "score") else "CAUSAL_LM"}
     if adapter.kind == "prefix":
         return PrefixTuningConfig(**common, num_virtual_tokens=adapter.virtual_tokens)
     if adapter.kind == "prompt":

@@ -1,13 +1,16 @@
 """Attention in which the documents of a batch never see one another.
 
-Registered with transformers as one more attention implementation. Each document goes through PyTorch's scaled
-dot-product attention by itself, so that isolation is exact and not a matter of masks.
+Registered with transformers as more attention implementations, one a kernel (``kernels/choose.py`` says which is used
+when). Here is the one that runs everywhere: each document goes by itself through PyTorch's scaled dot-product
+attention, so that isolation is exact and not a matter of masks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 import torch
@@ -18,8 +21,18 @@ from luthier.errors import ModelError
 
 NAME = "luthier_documents"
 
+KERNELS = {
+    "sdpa": (NAME, "luthier.model.attention:document_attention"),
+    "blocks": ("luthier_blocks", "luthier.model.attention_blocks:attend"),
+    "eager": ("luthier_eager", "luthier.model.attention_eager:attend"),
+    "flex": ("luthier_flex", "luthier.model.attention_flex:attend"),
+    "varlen": ("luthier_varlen", "luthier.model.attention_varlen:attend_varlen"),
+    "flash": ("luthier_flash", "luthier.model.attention_varlen:attend_flash"),
+}
+"""Kernel -> the name it is registered under, and where it stands; nothing is imported before it is asked for."""
 
-def _document_attention(
+
+def document_attention(
     module: torch.nn.Module,
     query: torch.Tensor,
     key: torch.Tensor,
@@ -39,11 +52,8 @@ def _document_attention(
 
     ``prefix`` holds keys and values [1, kv_heads, P, size] for each layer, which every document sees before its own.
     """
-    if document_lengths is None or softcap is not None or s_aux is not None:
-        raise ModelError(
-            f"{type(module).__name__} does not pass document boundaries on, or needs soft-capping or sinks",
-            remedy="set pack.kind: none and batch.micro: 1 with model.attention: eager",
-        )
+    document_lengths = boundaries_of(module, document_lengths)
+    refuse(module, {"a soft cap": softcap, "sinks": s_aux})
     kept = query.dtype
     on_cpu = query.device.type == "cpu"
     if on_cpu:
@@ -75,6 +85,43 @@ def _document_attention(
     return torch.cat(pieces, dim=2).transpose(1, 2).to(kept), None
 
 
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """Documents' lengths that the tracer of torch.compile does not look into: it would compile anew for others."""
+
+    lengths: tuple[int, ...]
+
+
+def boundaries_of(module: torch.nn.Module, lengths: tuple[int, ...] | Sealed | None) -> tuple[int, ...]:
+    """The documents' lengths, which a model has to hand down to its attention.
+
+    Raises:
+        ModelError: it does not.
+    """
+    if lengths is None:
+        raise ModelError(
+            f"{type(module).__name__} does not pass document boundaries on, so documents would not be isolated",
+            place="model.path",
+            remedy="use a model whose layers hand their keyword arguments down to the attention",
+        )
+    return lengths.lengths if isinstance(lengths, Sealed) else lengths
+
+
+def refuse(module: torch.nn.Module, asked: Mapping[str, Any]) -> None:
+    """Refuse what a kernel does not compute; ``asked`` are the model's needs by name.
+
+    Raises:
+        ModelError: the model needs one of them.
+    """
+    needed = [name for name, value in asked.items() if value is not None]
+    if needed:
+        raise ModelError(
+            f"{type(module).__name__} needs {' and '.join(needed)}, which this attention kernel has not",
+            place="model.attention",
+            remedy="set model.attention: eager",
+        )
+
+
 def _before(module: Any, prefix: Sequence[tuple[torch.Tensor, torch.Tensor]], kind: torch.dtype) -> list[torch.Tensor]:
     """This layer's keys and values."""
     return [half.to(kind) for half in prefix[module.layer_idx]]
@@ -87,8 +134,10 @@ def _mask(length: int, virtual: int, window: int | None, device: torch.device) -
     return distance >= 0 if window is None else (distance >= 0) & (distance < window)
 
 
-def register() -> str:
-    """Make the implementation known to transformers; returns its name."""
-    AttentionInterface.register(NAME, _document_attention)
-    AttentionMaskInterface.register(NAME, lambda *args, **kwargs: None)
-    return NAME
+def register(kernel: str = "sdpa") -> str:
+    """Make an implementation known to transformers; returns its name."""
+    name, place = KERNELS[kernel]
+    module, _, function = place.partition(":")
+    AttentionInterface.register(name, getattr(import_module(module), function))
+    AttentionMaskInterface.register(name, lambda *args, **kwargs: None)
+    return name

@@ -17,7 +17,9 @@ from luthier.errors import ModelError
 from luthier.model.attention import register
 from luthier.model.chatglm import is_chatglm
 from luthier.model.chatglm_weights import as_glm
+from luthier.model.kernels.checkpoints import checkpoint_layers
 from luthier.model.quantise import loading, quantisation, settle
+from luthier.model.reward import as_reward_model
 from luthier.model.shape import default_intermediate
 from luthier.recipe import Recipe
 from luthier.recipe.model import Scratch
@@ -59,15 +61,13 @@ def build_model(
     if model.get_input_embeddings().weight.shape[0] < rows:
         torch.manual_seed(recipe.seed)
         model.resize_token_embeddings(rows)
+    if recipe.method.kind == "reward":
+        model = as_reward_model(model, recipe.seed)
     model.config.use_cache = False
     _free(model, recipe)
     if recipe.runtime.gradient_checkpointing:
         options = {"use_reentrant": recipe.runtime.checkpoint_reentrant}
-        if hasattr(model, "activation_checkpointing_enable"):  # the name since transformers 5.23
-            model.activation_checkpointing_enable(options)
-        else:
-            model.gradient_checkpointing_enable(gradient_checkpointing_kwargs=options)
-        model.enable_input_require_grads()
+        checkpoint_layers(model, options, recipe.runtime.checkpoint_every, offload=recipe.runtime.checkpoint_offload)
     return model
 
 

@@ -37,7 +37,7 @@ def save_model(
     """
     inner = model.get_base_model() if isinstance(model, PeftModel) else model
     inner.config.use_cache = True
-    if stops:
+    if stops and inner.can_generate():
         inner.generation_config.eos_token_id = stops if len(stops) > 1 else stops[0]
     try:
         if isinstance(model, PeftModel):

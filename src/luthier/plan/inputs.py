@@ -74,9 +74,7 @@ def tokenizer_directory(recipe: Recipe, told: Told = lambda _: None) -> Path:
     spec = recipe.tokenizer.model_dump(mode="json", include={*NAMED, "added", "added_special"})
     own = [path for path in sorted(directory.iterdir()) if path.is_file() and "token" in path.name]
     place = entry(recipe.data.cache, "tokenizers", content_key(own, [], spec))
-    if not place.is_dir():
-        keep(place, lambda aside: write_changed(directory, aside, recipe.tokenizer))
-    return place
+    return _once(place, lambda aside: write_changed(directory, aside, recipe.tokenizer), told)
 
 
 def plain_tokenizer_directory(recipe: Recipe, told: Told = lambda _: None) -> Path:
@@ -89,10 +87,8 @@ def plain_tokenizer_directory(recipe: Recipe, told: Told = lambda _: None) -> Pa
     if path is not None:
         spec = recipe.tokenizer.train
         assert spec is not None
-        if not (path / "tokenizer.json").exists():
-            told(f"training a tokenizer of {spec.vocabulary:,} tokens")
-            keep(path, lambda aside: train_tokenizer(texts(recipe, recipe.data.train), spec, aside))
-        return path
+        begun = f"training a tokenizer of {spec.vocabulary:,} tokens"
+        return _once(path, lambda aside: train_tokenizer(texts(recipe, recipe.data.train), spec, aside), told, begun)
     named = recipe.tokenizer.path or recipe.model.path
     if named is None:
         raise ModelError("no tokenizer is named", place="tokenizer", remedy="set tokenizer.path or tokenizer.train")
@@ -101,8 +97,17 @@ def plain_tokenizer_directory(recipe: Recipe, told: Told = lambda _: None) -> Pa
         return directory
     own = [path for path in sorted(directory.glob("*token*")) if path.is_file()]
     place = entry(recipe.data.cache, "tokenizers", content_key(own, [], {}))
+    return _once(place, lambda aside: convert_tokenizer(directory, aside), told)
+
+
+def _once(place: Path, make: Callable[[Path], None], told: Told, begun: str = "") -> Path:
+    """A tokenizer's entry in the cache, made if it is not there; of several processes one makes it, the others wait."""
     if not place.is_dir():
-        keep(place, lambda aside: convert_tokenizer(directory, aside))
+        with alone(place, lambda _: told("another process is making the same tokenizer; waiting for it")):
+            if not place.is_dir():
+                if begun:
+                    told(begun)
+                keep(place, make)
     return place
 
 

@@ -11,9 +11,12 @@ from luthier.data.convert import attempts_of, format_of
 from luthier.data.encoder import Encoder
 from luthier.data.example import TEXT, Example
 from luthier.data.template import missing_tokens
+from luthier.environment import processes
 from luthier.errors import ModelError
 from luthier.model.adapter_files import KINDS, adapter_directory, adapter_settings, settings_of
-from luthier.plan.compute import device_here
+from luthier.model.kernels.choose import TOLD, Here, choose_attention, installed_here, lacking_switches, lacks
+from luthier.plan.compute import compute_here, device_here
+from luthier.plan.engine import engine_of
 from luthier.recipe import Recipe
 from luthier.recipe.field import Section
 from luthier.recipe.optimizers import OPTIMIZERS, STANDS_IN
@@ -23,13 +26,11 @@ SAME_ADAMW = tuple(name for name, facts in OPTIMIZERS.items() if facts.equal == 
 
 UNPAGED = "a CPU has no second memory to page to: the state lies in host memory anyway, and its numbers are the same"
 
-KERNELS = ("varlen", "flash", "flex", "eager")
-"""Attention that computes what ``auto`` computes."""
-
 
 @dataclass(frozen=True, slots=True)
 class Instead:
-    """A setting that something else stands in for: its key, what was asked for, what is done, and why."""
+    """A setting that something else stands in for: its key, what was asked for, what is done, and why; without a reason
+    it is the same thing, counted otherwise, and is not told."""
 
     key: str
     asked: Any
@@ -114,20 +115,21 @@ def installed(package: str) -> bool:
 
 
 def _speed(recipe: Recipe) -> list[Instead]:
-    """Knobs of speed and memory that are not there; the result is the same without them."""
-    runtime, found = recipe.runtime, []
-    if recipe.model.attention in KERNELS:
-        why = "attention per document through torch's own kernels computes the same"
-        found.append(Instead("model.attention", recipe.model.attention, "auto", why))
-    for name, switch in runtime.kernels:
-        if switch == "on":
-            why = "the model's own operations compute the same"
-            found.append(Instead(f"runtime.kernels.{name}", "on", "off", why))
-    if runtime.compile:
-        found.append(Instead("runtime.compile", True, False, "layers run as they are written; only speed differs"))
-    if runtime.checkpoint_every > 1:
-        why = "every layer is computed again; only memory and speed differ"
-        found.append(Instead("runtime.checkpoint_every", runtime.checkpoint_every, 1, why))
+    """Kernels that cannot run here, or not together; the result is the same without them."""
+    runtime, wanted, device = recipe.runtime, recipe.model.attention, device_here(recipe.runtime.device)
+    here = Here(device, compute_here(recipe.precision.compute, device), packages=installed_here())
+    found = []
+    lacking = lacks(wanted, here, recipe.adapter.kind)
+    if lacking:
+        usual = choose_attention("auto", here, recipe.adapter.kind)
+        why = f"{wanted} {lacking}; {usual.name} computes the same: {TOLD[usual.name]}"
+        found.append(Instead("model.attention", wanted, "auto", why))
+    for name, lacking in lacking_switches(recipe, here).items():
+        if lacking and getattr(runtime.kernels, name) == "on":
+            found.append(Instead(f"runtime.kernels.{name}", "on", "off", lacking))
+    if runtime.checkpoint_offload and device == "cpu":
+        why = "what would be moved to host memory is there already"
+        found.append(Instead("runtime.checkpoint_offload", True, False, why))
     return found
 
 
@@ -138,30 +140,61 @@ def _precision(recipe: Recipe) -> list[Instead]:
     return []
 
 
+TRACKERS = {
+    "comet": "comet_ml",
+    "mlflow": "mlflow",
+    "swanlab": "swanlab",
+    "tensorboard": "tensorboard",
+    "trackio": "trackio",
+    "wandb": "wandb",
+}
+"""Trackers, and the packages that they are reached through."""
+
+
 def _record(recipe: Recipe) -> list[Instead]:
     found: list[Instead] = []
-    if recipe.track.to:
-        why = "trackers are not there yet; every value is in the run's events.jsonl and its report"
-        found.append(Instead("track.to", list(recipe.track.to), (), why))
+    here = tuple(name for name in recipe.track.to if name in TRACKERS and installed(TRACKERS[name]))
+    if here != recipe.track.to:
+        lacking = [TRACKERS.get(name, "") for name in recipe.track.to if name not in here]
+        install = f" (pip install {' '.join(lacking).replace('_', '-')})" if all(lacking) else ""
+        why = f"not installed here{install}; every value is in the run's events.jsonl and its report"
+        found.append(Instead("track.to", list(recipe.track.to), here, why))
     if recipe.tokenizer.pad is not None:
         found.append(Instead("tokenizer.pad", recipe.tokenizer.pad, None, "nothing is padded, so no token is needed"))
     return found
 
 
 def _world(recipe: Recipe) -> list[Instead]:
-    """Processes that only share out a batch; one process takes their micro-batches one after another."""
-    world, parallel = recipe.batch.world, recipe.parallel
-    shared = parallel.engine in ("auto", "single", "ddp") and parallel.stage == 0 and parallel.deepspeed is None
-    if world in (None, 1) or not shared:
+    """A step's micro-batches are those of the processes that the recipe was written for, or else of those that are
+    there; however many there are share them out."""
+    world, there, accumulation = recipe.batch.world, processes(), recipe.batch.accumulation
+    wanted = world or there
+    if wanted == 1:
         return []
-    accumulation = recipe.batch.accumulation
-    why = f"one process does the work of {world}, so that a step has the same batch"
-    found = [
-        Instead("batch.world", world, None, why),
-        Instead("batch.accumulation", accumulation, accumulation * world, why),
+    share = "one process does" if there == 1 else f"{there} processes share out"
+    why = "" if wanted == there else f"{share} the work of {wanted}, so that a step has the same batch"
+    return [
+        Instead("batch.world", world, 1, why),
+        Instead("batch.accumulation", accumulation, accumulation * wanted, why),
     ]
-    if parallel.engine == "ddp":
-        found.append(Instead("parallel.engine", "ddp", "single", why))
+
+
+def _engine(recipe: Recipe) -> list[Instead]:
+    """An engine that has nothing to do here, by one that computes the same."""
+    parallel, there = recipe.parallel, processes()
+    chosen = engine_of(recipe, there)
+    found = [Instead("parallel.engine", parallel.engine, chosen.name, chosen.why)] if chosen.why else []
+    if chosen.name == "fsdp" and parallel.stage == 1:
+        why = "FSDP shares gradients out too; the result is the same"
+        found.append(Instead("parallel.stage", 1, 2, why))
+    if chosen.name == "fsdp" and parallel.offload_optimizer != parallel.offload_parameters:
+        why = "FSDP keeps optimiser state where the weights are"
+        for name in ("offload_optimizer", "offload_parameters"):
+            if not getattr(parallel, name):
+                found.append(Instead(f"parallel.{name}", False, True, why))
+    if chosen.name == "fsdp" and recipe.runtime.gradient_checkpointing and recipe.runtime.checkpoint_reentrant:
+        why = "shared-out layers take no re-entrant checkpoints; the others compute the same"
+        found.append(Instead("runtime.checkpoint_reentrant", True, False, why))
     return found
 
 
@@ -192,7 +225,7 @@ def _continued(recipe: Recipe) -> list[Instead]:
     ]
 
 
-RULES = (_optimizer, _speed, _precision, _record, _world, _prefix, _continued)
+RULES = (_optimizer, _speed, _precision, _record, _world, _engine, _prefix, _continued)
 
 
 def _changed(section: Any, path: list[str], value: Any) -> Any:

@@ -9,8 +9,11 @@ from __future__ import annotations
 
 from math import ceil, prod
 
+from luthier.model.kernels.choose import Here, choose
+from luthier.model.kernels.chunks import chunk_rows
 from luthier.model.shape import Shape
 from luthier.plan.parameters import adapted_layers, trainable_parameters
+from luthier.plan.preferences import reference_of
 from luthier.recipe import Recipe
 from luthier.recipe.optimizers import OPTIMIZERS
 
@@ -83,9 +86,21 @@ def peak_memory(
     trained = trained_width(recipe) * trainable_parameters(recipe, shape)
     return {
         "weights": weight_bytes(recipe, shape),
+        **({"reference": weight_bytes(recipe, shape)} if reference_of(recipe) == "copy" else {}),
         "gradients": trained,
         "optimizer": state_bytes(recipe, shape),
         "activations": activation_bytes(recipe, shape, tokens, compute),
         **({"process": PROCESS} if device == "cpu" else {}),
-        "logits": targets * shape.vocabulary * (WIDTH[compute] + 2 * 4),
+        "logits": logit_bytes(recipe, shape, targets, compute, device),
     }
+
+
+def logit_bytes(recipe: Recipe, shape: Shape, targets: int, compute: str, device: str) -> int:
+    """The trained tokens' logits in the compute type and in fp32, and their gradient; where the loss goes chunk by
+    chunk, one chunk's, which its gradient takes the place of, and room for the output layer's."""
+    width = WIDTH[compute]
+    if choose(recipe, Here(device, compute))["cross_entropy"].name == "off":
+        return targets * shape.vocabulary * (width + 2 * 4)
+    rows = min(targets, chunk_rows(shape.vocabulary, device))
+    twice = 0 if compute == "fp32" else 1
+    return rows * shape.vocabulary * (width + 4 * twice) + shape.vocabulary * shape.hidden * width * twice

@@ -31,6 +31,7 @@ def describe(plan: Plan, recipe: Recipe) -> RenderableType:
         ),
         ("disk", ", ".join(f"{name} {gigabytes(size)}" for name, size in plan.disk.items())),
         ("compute", f"{plan.operations:.2e} operations"),
+        ("kernels", "\n".join(f"{name}: {kernel}" for name, kernel in plan.kernels.items())),
         (
             "time",
             f"about {span(plan.time)} "

@@ -4,12 +4,29 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
+from dataclasses import replace
 from math import prod
 
 from luthier.model.adapter_files import is_feedforward
 from luthier.model.shape import Shape
 from luthier.recipe import Recipe
 from luthier.recipe.adapter import Adapter
+
+ENDS = ("embed_tokens.weight", "embed_in.weight", "wte.weight", "lm_head.weight", "embed_out.weight")
+"""Ends of the names of the embeddings and the output layer."""
+
+
+def with_rows(shape: Shape, rows: int) -> Shape:
+    """The shape with embeddings, and an output layer of its own, of at least so many rows, as ``build_model`` grows
+    them for the tokens of a tokenizer."""
+    embedding = next((one for name, (one, _) in shape.parameters.items() if name.endswith(ENDS[:3])), (rows,))
+    if embedding[0] >= rows:
+        return shape
+    grown = {
+        name: ((rows, *dimensions[1:]), width) if name.endswith(ENDS) else (dimensions, width)
+        for name, (dimensions, width) in shape.parameters.items()
+    }
+    return replace(shape, vocabulary=rows, parameters=grown)
 
 
 def adapted_layers(recipe: Recipe, shape: Shape) -> dict[str, tuple[int, int]]:
@@ -38,30 +55,49 @@ def trainable_parameters(recipe: Recipe, shape: Shape) -> int:
     if adapter.kind == "ia3":
         scaled = adapted_layers(recipe, shape).items()
         return sum(sizes[is_feedforward(name)] for name, sizes in scaled) + _whole_modules(recipe, shape)
-    patterns = [re.compile(pattern) for pattern in recipe.model.trainable]
-    if recipe.model.last_layers is not None:
-        kept = "|".join(str(layer) for layer in range(shape.layers - recipe.model.last_layers, shape.layers))
-        patterns.append(re.compile(rf"\.layers\.({kept})\.|lm_head|\.norm\."))
-    return sum(
-        prod(dimensions)
-        for name, (dimensions, _) in shape.parameters.items()
-        if not patterns or any(pattern.search(name) for pattern in patterns)
-    )
+    return sum(prod(dimensions) for name, (dimensions, _) in shape.parameters.items() if trains(recipe, name, shape))
+
+
+def trains(recipe: Recipe, name: str, shape: Shape) -> bool:
+    """Whether a parameter of the model itself trains in full: all do without an adapter, or those that
+    ``model.trainable`` and ``model.last_layers`` name; under an adapter those of the modules saved beside it."""
+    if recipe.adapter.kind != "none":
+        return _inside(recipe.adapter.modules_to_save, name)
+    patterns, last = recipe.model.trainable, recipe.model.last_layers
+    if not patterns and last is None:
+        return True
+    if any(re.search(pattern, name) for pattern in patterns):
+        return True
+    found = re.search(r"\.layers\.(\d+)\.", name)
+    if last is None:
+        return False
+    return int(found[1]) >= shape.layers - last if found else "lm_head" in name or ".norm." in name
 
 
 def _lora_parameters(recipe: Recipe, shape: Shape) -> int:
     """What the adapter adds (DoRA one magnitude per output as well), and what trains in full beside it."""
     adapter, layers = recipe.adapter, adapted_layers(recipe, shape)
-    added = sum(
-        _rank(adapter, name) * (rows + columns) + (rows if adapter.dora else 0)
-        for name, (rows, columns) in layers.items()
-    )
+    magnitudes = sum(rows for rows, _ in layers.values()) if adapter.dora else 0
     beside = sum(
         prod(dimensions)
         for name, (dimensions, _) in shape.parameters.items()
         if _inside(adapter.modules_to_save, name) or _bias_trains(adapter, name, layers)
     )
-    return added + beside
+    return lora_matrices(recipe, shape) + magnitudes + beside + _new_rows(recipe, shape)
+
+
+def lora_matrices(recipe: Recipe, shape: Shape) -> int:
+    """Numbers in the A and B matrices."""
+    layers = adapted_layers(recipe, shape).items()
+    return sum(_rank(recipe.adapter, name) * (rows + columns) for name, (rows, columns) in layers)
+
+
+def _new_rows(recipe: Recipe, shape: Shape) -> int:
+    """Rows of the embeddings, and of an output layer of its own, that train for the tokens the recipe adds; a layer
+    that trains whole has them already."""
+    tokens = len({*recipe.tokenizer.added, *recipe.tokenizer.added_special})
+    ends = [name for name in shape.parameters if name.endswith(ENDS)]
+    return tokens * shape.hidden * sum(not _inside(recipe.adapter.modules_to_save, name) for name in ends)
 
 
 def _whole_modules(recipe: Recipe, shape: Shape) -> int:

@@ -9,13 +9,15 @@ from typing import Any
 
 from luthier.data.encoder import Encoder
 from luthier.data.order import total_steps
-from luthier.model.chatglm import native_names
-from luthier.model.shape import Shape, shape_of_directory, shape_of_scratch
+from luthier.data.preference import capacity_of
+from luthier.model.chatglm import is_chatglm, native_names
+from luthier.model.kernels.choose import Here, choose, installed_here, leaves
+from luthier.model.shape import Shape, shape_of_directory, shape_of_scratch, weight_files
 from luthier.plan.compute import compute_here, device_here, operations, speed
 from luthier.plan.inputs import model_directory, tokenizer_directory, trained_tokenizer
 from luthier.plan.instead import lacking_tokens, with_template
 from luthier.plan.memory import peak_memory, state_bytes, trained_width
-from luthier.plan.parameters import trainable_parameters
+from luthier.plan.parameters import trainable_parameters, with_rows
 from luthier.plan.volume import Volume, estimate
 from luthier.recipe import Recipe
 
@@ -42,6 +44,7 @@ class Plan:
     memory: dict[str, int]
     disk: dict[str, int]
     operations: float
+    kernels: dict[str, str]
     time: float
     speed_is_measured: bool
     warnings: tuple[str, ...]
@@ -51,8 +54,18 @@ class Plan:
         return asdict(self)
 
 
-def plan_recipe(recipe: Recipe) -> Plan:
-    """The plan of a recipe whose data need not be prepared yet.
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a plan rests on: the recipe with its template named, the model's shape, the data's volume."""
+
+    recipe: Recipe
+    shape: Shape
+    volume: Volume
+    told: tuple[str, ...]
+
+
+def facts_of(recipe: Recipe) -> Facts:
+    """Look at the model, the tokenizer and the rows of a recipe, whose data need not be prepared yet.
 
     Raises:
         LuthierError: the model, the tokenizer or the rows cannot be found or read.
@@ -63,17 +76,32 @@ def plan_recipe(recipe: Recipe) -> Plan:
     encoder = Encoder.open(tokenizer) if tokenizer is not None else None
     recipe, told = with_template(recipe, encoder) if encoder else (recipe, ())
     shape = shape_of(recipe, directory, encoder.vocabulary if encoder else None)
-    plan = make_plan(recipe, shape, estimate(recipe, tokenizer, encoder))
     lacking = lacking_tokens(recipe, encoder) if encoder else ()
-    return replace(plan, warnings=(*map(str, told), *lacking, *plan.warnings))
+    return Facts(recipe, shape, estimate(recipe, tokenizer, encoder), (*map(str, told), *lacking))
+
+
+def plan_recipe(recipe: Recipe) -> Plan:
+    """The plan of a recipe on this machine.
+
+    Raises:
+        LuthierError: the model, the tokenizer or the rows cannot be found or read.
+    """
+    return plan_of(facts_of(recipe))
+
+
+def plan_of(facts: Facts) -> Plan:
+    """The plan on this machine that the facts lead to."""
+    plan = make_plan(facts.recipe, facts.shape, facts.volume)
+    return replace(plan, warnings=(*facts.told, *plan.warnings))
 
 
 def shape_of(recipe: Recipe, directory: Path | None, vocabulary: int | None = None) -> Shape:
     """The shape of the model that a recipe trains."""
+    multiple = recipe.model.vocabulary_multiple
     if directory is not None:
-        return shape_of_directory(directory)
+        return with_rows(shape_of_directory(directory), -(-(vocabulary or 0) // multiple) * multiple)
     assert recipe.model.scratch is not None, "validated: a model has a path or a shape"
-    spec, multiple = recipe.tokenizer.train, recipe.model.vocabulary_multiple
+    spec = recipe.tokenizer.train
     rows = vocabulary or (spec.vocabulary if spec else 32_000)
     return shape_of_scratch(recipe.model.scratch, -(-rows // multiple) * multiple)
 
@@ -85,11 +113,10 @@ def make_plan(recipe: Recipe, shape: Shape, volume: Volume) -> Plan:
     compute = compute_here(recipe.precision.compute, device)
     steps = total_steps(recipe, volume.steps_per_epoch)
     epochs = steps / volume.steps_per_epoch
-    capacity = volume.longest if recipe.pack.kind == "none" else recipe.pack.length or recipe.data.max_length
-    tokens = min(capacity * recipe.batch.micro, volume.tokens)
-    targets = round(tokens * volume.targets / max(1, volume.tokens))
+    capacity = _capacity(recipe, volume)
+    tokens, targets = micro_batch(recipe, volume)
     memory = peak_memory(recipe, shape, tokens, targets, compute, device)
-    work = epochs * operations(recipe, shape, volume.tokens, volume.targets, volume.squared)
+    work = epochs * operations(recipe, shape, volume.tokens, volume.targets, volume.squared, volume.documents)
     rate, measured = speed(device, compute)
     fewest = -(-volume.tokens // capacity)
     trained = trainable_parameters(recipe, shape)
@@ -112,12 +139,39 @@ def make_plan(recipe: Recipe, shape: Shape, volume: Volume) -> Plan:
         disk={
             "checkpoint": trained_width(recipe) * trained + state_bytes(recipe, shape),
             "result": _result_bytes(recipe, shape),
+            **_base_copy(recipe),
         },
         operations=work,
+        kernels={name: str(one) for name, one in choose(recipe, kernel_facts(shape, device, compute)).items()},
         time=work / rate,
         speed_is_measured=measured,
         warnings=(*_quantised(recipe, shape, device), *_warnings(recipe, volume, steps)),
     )
+
+
+def micro_batch(recipe: Recipe, volume: Volume) -> tuple[int, int]:
+    """(tokens, trained tokens) of the largest micro-batch."""
+    tokens = min(_capacity(recipe, volume) * recipe.batch.micro, volume.tokens)
+    return tokens, round(tokens * volume.targets / max(1, volume.tokens))
+
+
+def _capacity(recipe: Recipe, volume: Volume) -> int:
+    """Tokens of the longest row."""
+    return volume.longest if recipe.pack.kind == "none" else recipe.pack.length or capacity_of(recipe)
+
+
+def kernel_facts(shape: Shape, device: str, compute: str) -> Here:
+    """What the choice of kernels rests on, before the model is there."""
+    layers, packages = leaves(shape.parameters), installed_here()
+    return Here(device, compute, shape.head_size, shape.architecture, layers, packages)
+
+
+def _base_copy(recipe: Recipe) -> dict[str, int]:
+    """What the cache holds of a ChatGLM3 base as a plain GLM model, which an adapter's own file names."""
+    directory = model_directory(recipe) if recipe.adapter.kind != "none" else None
+    if directory is None or not is_chatglm(directory):
+        return {}
+    return {"base": sum(path.stat().st_size for path in weight_files(directory))}
 
 
 def _result_bytes(recipe: Recipe, shape: Shape) -> int:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from luthier.environment import cxx, processes
 from luthier.errors import Fault, ModelError, nearest
 from luthier.model.adapter_files import KINDS, adapter_directory, adapter_settings
+from luthier.model.kernels.choose import COMPILE_MODES, installed_here, lacks_compiler
 from luthier.plan.compute import device_here
+from luthier.plan.engine import engine_of
 from luthier.plan.instead import installed, unpaged
+from luthier.plan.preferences import preference_rows
 from luthier.recipe import Recipe
 from luthier.recipe.optimizers import NEEDS_TARGETS, OPTIMIZERS, REFUSED, STANDS_IN
 from luthier.registry import known, names
@@ -28,8 +32,9 @@ def unsupported(recipe: Recipe) -> list[Fault]:
         *_names(recipe),
         *_packages(recipe),
         *_continued(recipe),
+        *_compiler(recipe),
         *_optimizer(recipe),
-        *(Fault(reason, key, remedy) for missing, key, reason, remedy in rows(recipe) if missing),
+        *(Fault(reason, key, remedy) for missing, key, reason, remedy in (*rows(recipe), *_shared(recipe)) if missing),
     ]
 
 
@@ -88,6 +93,23 @@ def _optimizer(recipe: Recipe) -> Iterator[Fault]:
         yield Fault(f"{kind} needs the names of the layers whose gradients it projects", key, "write all-linear")
 
 
+def _compiler(recipe: Recipe) -> Iterator[Fault]:
+    """What torch.compile cannot do, or not without something to build its code with."""
+    runtime = recipe.runtime
+    if not runtime.compile:
+        return
+    lacking = lacks_compiler(device_here(runtime.device), installed_here(), runtime.compile_backend, cxx())
+    if lacking:
+        yield Fault(lacking, "runtime.compile", "install it, or set runtime.compile: false")
+    if runtime.compile_mode is None:
+        return
+    if runtime.compile_mode not in COMPILE_MODES:
+        modes = ", ".join(COMPILE_MODES)
+        yield Fault(f"there is no mode {runtime.compile_mode!r}", "runtime.compile_mode", f"use one of: {modes}")
+    elif runtime.compile_backend not in (None, "inductor"):
+        yield Fault(f"{runtime.compile_backend} has no modes", "runtime.compile_mode", "remove it, or use inductor")
+
+
 def _continued(recipe: Recipe) -> Iterator[Fault]:
     """An adapter to go on from that is not there, or of another kind."""
     adapter = recipe.adapter
@@ -107,34 +129,17 @@ def _continued(recipe: Recipe) -> Iterator[Fault]:
 
 def rows(recipe: Recipe) -> tuple[Row, ...]:
     """Every value that is not there yet, whether the recipe asks for it or not."""
-    batch, data, method = recipe.batch, recipe.data, recipe.method
+    data = recipe.data
     later = "leave it at its default"
     return (
         *_adapter_rows(recipe),
-        (
-            recipe.parallel.engine not in ("auto", "single"),
-            "parallel.engine",
-            "only one process is there yet",
-            "use single",
-        ),
-        (
-            recipe.parallel.stage > 0 or recipe.parallel.deepspeed is not None,
-            "parallel.stage",
-            "sharding is not there yet",
-            later,
-        ),
+        *preference_rows(recipe),
+        *_term_rows(recipe),
         (
             recipe.parallel.tensor * recipe.parallel.context > 1,
             "parallel",
-            "tensor and context parallel are not there yet",
-            later,
-        ),
-        (batch.find_micro, "batch.find_micro", "it is not there yet", "set batch.micro yourself"),
-        (
-            batch.world not in (None, 1),
-            "batch.world",
-            "several processes that share out a model are not there yet",
-            "set parallel.engine to ddp, whose work one process can do",
+            "sharing out a matrix or a sequence needs GPUs joined closely, and is not there",
+            "set both to 1; parallel.engine: fsdp with parallel.stage: 3 shares out the weights instead",
         ),
         (
             any(s.weight != 1 for s in (*data.evaluate, *data.test)),
@@ -142,20 +147,80 @@ def rows(recipe: Recipe) -> tuple[Row, ...]:
             "only rows to train on have weights",
             later,
         ),
-        (method.neftune_alpha is not None, "method.neftune_alpha", "NEFTune is not there yet", later),
-        (method.label_smoothing > 0, "method.label_smoothing", "it is not there yet", later),
-        (method.z_loss > 0, "method.z_loss", "it is not there yet", later),
-        (recipe.runtime.debug, "runtime.debug", "looking for the layer is not there yet", later),
-        (recipe.evaluate.keep_best, "evaluate.keep_best", "it is not there yet", later),
-        (recipe.evaluate.best_metric != "loss", "evaluate.best_metric", "only loss is there yet", later),
-        (recipe.evaluate.higher_is_better, "evaluate.higher_is_better", "only loss is there yet, and it falls", later),
-        (recipe.precision.full_evaluation, "precision.full_evaluation", "it is not there yet", later),
         (
             recipe.output.hub.push,
             "output.hub.push",
             "uploading is not there yet",
             "upload the folder with the hub's own command",
         ),
+    )
+
+
+SHARDED = {"fsdp": ("adamw", "sgd", "adagrad", "rmsprop"), "deepspeed": ("adamw", "rmsprop")}
+"""Optimisers that compute each number by itself, so that a part of a matrix is as good as the whole."""
+
+
+def _shared(recipe: Recipe) -> tuple[Row, ...]:
+    """What several processes cannot do."""
+    parallel, there = recipe.parallel, processes()
+    engine = engine_of(recipe, there).name
+    sharded = SHARDED.get(engine, ())
+    disk = "nvme" in str(parallel.deepspeed_config)
+    return (
+        (
+            engine == "deepspeed" and not installed("deepspeed"),
+            "parallel.engine",
+            "needs DeepSpeed, not installed",
+            "pip install 'luthier[deepspeed]', or set parallel.engine: fsdp, which shares out the same",
+        ),
+        (
+            engine == "single" and there > 1,
+            "parallel.engine",
+            f"single is one process, and {there} were started",
+            "set it to auto, or start one",
+        ),
+        (
+            bool(sharded) and recipe.optimizer.kind not in sharded,
+            "optimizer.kind",
+            f"{recipe.optimizer.kind} needs whole matrices, and {engine} shares them out",
+            f"use one of: {', '.join(sharded)}; or parallel.engine: ddp",
+        ),
+        (
+            bool(sharded) and recipe.precision.compute == "fp16",
+            "precision.compute",
+            f"fp16 and its loss scale are not there under {engine}",
+            "use bf16 or fp32",
+        ),
+        (
+            engine == "fsdp" and recipe.adapter.kind in ("prefix", "prompt"),
+            "adapter.kind",
+            "its few numbers lie outside the layers that FSDP shares out",
+            "use parallel.engine: ddp",
+        ),
+        (
+            there > 1 and recipe.batch.find_micro,
+            "batch.find_micro",
+            "where one process ran out of memory the others would wait for it",
+            "set batch.micro yourself",
+        ),
+        (
+            engine == "deepspeed" and disk,
+            "parallel.deepspeed_config",
+            "offloading to a disk is not there",
+            "offload to cpu, or to nothing",
+        ),
+    )
+
+
+def _term_rows(recipe: Recipe) -> tuple[Row, ...]:
+    """Terms of the cross-entropy, which judged answers are not learned by."""
+    method = recipe.method
+    judged = method.kind not in ("sft", "pretrain") and ":" not in method.kind
+    told = f"it is a term of cross-entropy, which only sft and pretrain learn by, not {method.kind}"
+    return (
+        (judged and method.label_smoothing > 0, "method.label_smoothing", told, "leave it at its default"),
+        (judged and method.z_loss > 0, "method.z_loss", told, "leave it at its default"),
+        (judged and method.weighting != "equal", "method.weighting", told, "leave it at its default"),
     )
 
 

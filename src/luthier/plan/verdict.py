@@ -24,7 +24,7 @@ def verdict(reading: Reading) -> Verdict:
     """What becomes of a file's recipe on this machine, before anything is loaded."""
     recipe, exchanged = substituted(reading.recipe)
     refused = (_under_its_own_key(fault, reading) for fault in unsupported(recipe))
-    return Verdict(recipe, tuple(_told(one, reading) for one in exchanged), (*reading.refusals(), *refused))
+    return Verdict(recipe, tuple(_told(one, reading) for one in exchanged if one.why), (*reading.refusals(), *refused))
 
 
 def own_key(reading: Reading, setting: str) -> tuple[str, str]:

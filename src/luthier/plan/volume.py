@@ -12,11 +12,24 @@ import numpy as np
 
 from luthier.data.encoder import Encoder
 from luthier.data.example import Example
+from luthier.data.json_rows import json_rows
 from luthier.data.order import feed_of
+from luthier.data.origins import Origins
 from luthier.data.pack import Ints
 from luthier.data.pipeline import CHUNK, Preparation, cache_entry, examples, split_holdout
-from luthier.data.source import files_of, rows_of
+from luthier.data.read_file import parquet_rows
+from luthier.data.source import files_of
 from luthier.data.store import TokenStore, load
+from luthier.data.text_file import (
+    bounded,
+    byte_of,
+    is_packed,
+    open_bytes,
+    open_text,
+    packed_bytes,
+    plain_size,
+    suffix_of,
+)
 from luthier.errors import DataError
 from luthier.recipe import Recipe
 from luthier.recipe.data import Source
@@ -48,7 +61,7 @@ class Volume:
 
 def volume_of_store(recipe: Recipe, store: TokenStore, evaluation: int | None) -> Volume:
     """The exact volume of prepared data; ``evaluation`` documents come from elsewhere, None means by holdout."""
-    train, held = split_holdout(len(store), recipe.data.holdout, recipe.seed)
+    train, held = split_holdout(store.origins.rows, recipe.data.holdout, recipe.seed)
     found = len(held) if evaluation is None else evaluation
     return _volume(recipe, store.lengths[train], store.targets[train], True, 1.0, found, store.sources[train])
 
@@ -65,7 +78,7 @@ def estimate(recipe: Recipe, tokenizer: Path | None, encoder: Encoder | None) ->
     sources, held = recipe.data.train, recipe.data.holdout
     repeated = _repeated(sources)
     if tokenizer is None or encoder is None:
-        size = sum(path.stat().st_size for source in sources for path in files_of(source))
+        size = sum(plain_size(path) for source in sources for path in files_of(source))
         length = recipe.data.max_length
         count = max(1, round(repeated * size / BYTES_PER_TOKEN / length))
         return _volume(recipe, np.full(count, length), np.full(count, length - 1), False, 1.0, 0)
@@ -73,7 +86,7 @@ def estimate(recipe: Recipe, tokenizer: Path | None, encoder: Encoder | None) ->
     place = cache_entry(recipe, sources, tokenizer, encoder)
     if (place / "summary.json").exists():
         return volume_of_store(recipe, load(place), evaluation)
-    lengths, targets, share = _sample(recipe, sources, encoder)
+    lengths, targets, rows, share = _sample(recipe, sources, encoder)
     if not len(lengths):
         raise DataError(
             "no trained token is left of the rows",
@@ -81,12 +94,14 @@ def estimate(recipe: Recipe, tokenizer: Path | None, encoder: Encoder | None) ->
             remedy="raise data.max_length, or name the roles to learn in data.train_on",
         )
     if share == 1 and repeated == 1:
-        train, away = split_holdout(len(lengths), held, recipe.seed)
+        train, away = split_holdout(rows, held, recipe.seed)
         found = len(away) if evaluation is None else evaluation
         return _volume(recipe, lengths[train], targets[train], True, 1.0, found)
     total = len(lengths) / share
-    found = round(total * held if held < 1 else held) if evaluation is None else evaluation
-    share /= 1 - (held if held < 1 else min(0.99, held / total))
+    if held >= 1:
+        held = min(0.99, held * len(lengths) / (int(rows.max()) + 1) / total)
+    found = round(total * held) if evaluation is None else evaluation
+    share /= 1 - held
     return _volume(recipe, lengths, targets, False, share / repeated, found)
 
 
@@ -103,15 +118,16 @@ def _documents(recipe: Recipe, sources: Sequence[Source], tokenizer: Path, encod
     place = cache_entry(recipe, sources, tokenizer, encoder)
     if (place / "summary.json").exists():
         return len(load(place))
-    lengths, _, share = _sample(recipe, sources, encoder)
+    lengths, _, _, share = _sample(recipe, sources, encoder)
     return round(len(lengths) / share)
 
 
-def _sample(recipe: Recipe, sources: Sequence[Source], encoder: Encoder) -> tuple[Ints, Ints, float]:
-    """Lengths and trained tokens of the first documents, and the share of all rows that they stand for."""
+def _sample(recipe: Recipe, sources: Sequence[Source], encoder: Encoder) -> tuple[Ints, Ints, Ints, float]:
+    """Lengths, trained tokens and rows of the first documents, and the share of all rows that they stand for."""
     work = Preparation(recipe, encoder)
     begun = time.perf_counter()
     rows: list[str] = []
+    origins: list[str] = []
     cut = False
 
     def first_rows() -> Iterator[Example]:
@@ -123,9 +139,12 @@ def _sample(recipe: Recipe, sources: Sequence[Source], encoder: Encoder) -> tupl
             rows.append(example.origin)
             yield example
 
-    documents = [(len(tokens), tokens.targets) for tokens in work.documents(first_rows())]
+    documents: list[tuple[int, int]] = []
+    for tokens in work.documents(first_rows()):
+        documents.append((len(tokens), tokens.targets))
+        origins.append(tokens.origin)
     lengths, targets = np.array(documents, dtype=np.int64).reshape(-1, 2).T
-    return lengths, targets, _share(sources, rows) if cut else 1.0
+    return lengths, targets, Origins.of(origins).rows, _share(sources, rows) if cut else 1.0
 
 
 def _share(sources: Sequence[Source], rows: Sequence[str]) -> float:
@@ -145,11 +164,23 @@ def _share(sources: Sequence[Source], rows: Sequence[str]) -> float:
 
 
 def _bytes_up_to(path: Path, mark: str) -> float:
-    """Bytes of a file up to a line (``17``) or a row without a line (``#17``)."""
-    if not mark.startswith("#"):
-        with path.open("rb") as file:
-            return sum(len(line) for line in islice(file, int(mark)))
-    return path.stat().st_size * int(mark[1:]) / sum(1 for _ in rows_of(Source(path=str(path))))
+    """Bytes of a file, packed as it is, up to the end of a line (``17``) or of a row without a line (``#17``).
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    if mark.startswith("#"):
+        number = int(mark[1:])
+        if suffix_of(path) == ".parquet":
+            return path.stat().st_size * number / max(1, parquet_rows(path))
+        with open_text(path) as file:
+            rows = json_rows(file, path)
+            characters = 0 if rows is None else sum(size for _, _, size in islice(rows, number))
+        plain = byte_of(path, characters) if characters else path.stat().st_size
+    else:
+        with open_bytes(path) as lines:
+            plain = sum(len(line) for line in islice(bounded(lines.readline, path), int(mark)))
+    return packed_bytes(path, plain) if is_packed(path) else plain
 
 
 def _volume(

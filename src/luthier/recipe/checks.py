@@ -15,6 +15,21 @@ InertRule = tuple[bool, str, tuple[str, ...]]
 """(whether it holds, reason, dotted keys)"""
 
 ADAM = ("beta1", "beta2", "epsilon")
+TERMS = (
+    *("beta", "loss", "preference_smoothing", "nll_weight", "margin"),
+    *("desirable_weight", "undesirable_weight", "center_rewards", "reference"),
+)
+PREFERENCES = {
+    "dpo": ("beta", "loss", "preference_smoothing", "nll_weight", "reference"),
+    "ipo": ("beta", "nll_weight", "reference"),
+    "kto": ("beta", "desirable_weight", "undesirable_weight", "reference"),
+    "orpo": ("beta",),
+    "simpo": ("beta", "preference_smoothing", "nll_weight", "margin"),
+    "cpo": ("beta", "loss", "preference_smoothing", "nll_weight"),
+    "reward": ("center_rewards",),
+}
+"""Which terms each preference method has."""
+
 SEVERAL = (
     "offload_optimizer",
     "offload_parameters",
@@ -24,6 +39,13 @@ SEVERAL = (
     "ddp",
     "backend",
     "timeout",
+)
+GROWING = ("exact_match", "rouge-", "bleu-", "accuracy")
+"""Beginnings of the names of metrics that are better when they are higher."""
+
+OF_LORA = (
+    *("rank", "alpha", "dropout", "rank_pattern", "alpha_pattern"),
+    *("dora", "rslora", "init", "bias"),
 )
 TRACKER = ("project", "entity", "name", "run_id", "hide_nonfinite", "watch", "log_model", "dir", "tags", "options")
 
@@ -117,6 +139,24 @@ def _evaluation(recipe: Recipe) -> Iterator[Contradiction]:
                 "nothing is evaluated to go by",
                 "name data.evaluate or data.holdout, and evaluate.every",
             )
+    if evaluated and recipe.evaluate.goes_by_metric:
+        yield from _best_metric(recipe)
+
+
+def _best_metric(recipe: Recipe) -> Iterator[Contradiction]:
+    """A metric that is never there, or that is taken to grow where it falls."""
+    settings = recipe.evaluate
+    metric, key = settings.best_metric, "evaluate.best_metric"
+    answered = settings.generate_during and recipe.data.evaluate
+    if metric == "loss":
+        if settings.higher_is_better:
+            yield "evaluate.higher_is_better", "the loss is better when it is lower", "set it to false"
+        return
+    if recipe.method.kind in ("pretrain", "sft") and not (answered and metric in settings.metrics):
+        remedy = f"add {metric} to evaluate.metrics, set evaluate.generate_during: true, and name data.evaluate"
+        yield key, f"{metric} is not measured in the course of the run", remedy
+    elif metric.startswith(GROWING) and not settings.higher_is_better:
+        yield "evaluate.higher_is_better", f"{metric} is better when it is higher", "set it to true"
 
 
 def inert(recipe: Recipe) -> dict[str, str]:
@@ -135,7 +175,7 @@ def _switched_off(recipe: Recipe) -> tuple[InertRule, ...]:
         (recipe.adapter.kind == "none", "adapter.kind is none", _others("adapter", recipe.adapter)),
         (recipe.adapter.kind == "none", "adapter.kind is none", ("optimizer.lora_plus", "output.merge")),
         (recipe.quantise.bits == 16, "the weights are not quantised", _others("quantise", recipe.quantise)),
-        (recipe.adapter.kind == "lora", "lora has no virtual tokens", ("adapter.virtual_tokens",)),
+        *_other_adapters(recipe),
         (recipe.adapter.kind != "none", "the adapter trains alone", ("model.trainable", "model.last_layers")),
         (recipe.pack.kind == "none", "pack.kind is none", ("pack.length",)),
         (recipe.pack.kind != "none", "packs are full whatever the lengths", ("data.group_by_length",)),
@@ -157,7 +197,7 @@ def _switched_off(recipe: Recipe) -> tuple[InertRule, ...]:
         (
             not runtime.gradient_checkpointing,
             "runtime.gradient_checkpointing is off",
-            ("runtime.checkpoint_reentrant", "runtime.checkpoint_every"),
+            ("runtime.checkpoint_reentrant", "runtime.checkpoint_every", "runtime.checkpoint_offload"),
         ),
         (one_process, "there is one process", tuple(f"parallel.{n}" for n in SEVERAL)),
         (not recipe.track.to, "no tracker is told", tuple(f"track.{n}" for n in TRACKER)),
@@ -170,8 +210,39 @@ def _switched_off(recipe: Recipe) -> tuple[InertRule, ...]:
         (
             recipe.method.kind in ("pretrain", "sft"),
             "there are no preferences to learn",
-            ("method.beta", "method.max_prompt_length", "method.reference"),
+            ("method.max_prompt_length", *(f"method.{name}" for name in TERMS)),
         ),
+        (
+            recipe.method.kind in PREFERENCES,
+            "answers are judged whole, and no token by itself",
+            ("method.label_smoothing", "method.z_loss", "data.train_on"),
+        ),
+        (recipe.method.kind in PREFERENCES, f"{recipe.method.kind} has no such term", _terms_without_use(recipe)),
+    )
+
+
+def _terms_without_use(recipe: Recipe) -> tuple[str, ...]:
+    """Terms of preference methods that this one has not."""
+    method = recipe.method
+    used = PREFERENCES.get(method.kind, TERMS)
+    smooth = method.kind == "dpo" and method.loss not in ("sigmoid", "robust", "exo_pair")
+    gone = {"preference_smoothing"} if smooth or method.loss in ("hinge", "ipo") else set()
+    return tuple(f"method.{name}" for name in TERMS if name not in used or name in gone)
+
+
+def _other_adapters(recipe: Recipe) -> tuple[InertRule, ...]:
+    """Settings of one kind of adapter that another has no use for."""
+    own = recipe.adapter.kind
+    lora = tuple(f"adapter.{name}" for name in OF_LORA)
+    return (
+        (own in ("lora", "ia3"), f"{own} has no virtual tokens", ("adapter.virtual_tokens",)),
+        (own == "ia3", "(IA)3 has one number per feature and none of these", lora),
+        (
+            own in ("prefix", "prompt"),
+            f"a {own} is in no layer",
+            (*lora, "adapter.targets", "adapter.fan_in_fan_out"),
+        ),
+        (own not in ("none", "lora"), f"{own} has no B matrices", ("optimizer.lora_plus",)),
     )
 
 

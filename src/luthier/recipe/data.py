@@ -49,8 +49,8 @@ class Data(Section):
     )
     template: str = setting(
         "auto",
-        en="Chat template: auto (the tokenizer's own), one of ours (chatml, llama3, alpaca, …), firefly/qwen and the like, or a .jinja file.",
-        zh="对话模板:auto(分词器自带)、内置模板(chatml、llama3、alpaca 等)、firefly/qwen 一类的 Firefly 模板,或 .jinja 文件。",
+        en="Chat template: auto (the tokenizer's own), auto/llama3 and the like (its own, or that one where it has none), one of ours (chatml, llama3, alpaca, …), firefly/qwen and the like, or a .jinja file.",
+        zh="对话模板:auto(分词器自带)、auto/llama3 一类(优先用自带的,没有时用所写的)、内置模板(chatml、llama3、alpaca 等)、firefly/qwen 一类的 Firefly 模板,或 .jinja 文件。",
         up=("The tokenizer has none, or another is wanted.", "分词器没有模板或想换模板时设置。"),
         down=("auto for chat models, which know their own.", "对话模型用 auto 即可。"),
         history=(
@@ -62,6 +62,24 @@ class Data(Section):
             "ChatML 是 OpenAI 的格式,并非 Anthropic 的:<|im_start|>角色、换行、正文、<|im_end|>,没有 <human>、<assistant> 标签。Zephyr 出自 Hugging Face H4,格式为 <|user|>、换行、正文、结束符。Firefly 的 template_name 是其自有列表中的名称,不是 config.json 的 model_type,例如 Qwen2 模型也写 qwen。",
         ),
     )
+    template_arguments: dict[str, bool | str] = setting(
+        dict,
+        en="Further words that the chat template reads, such as enable_thinking: false. They are written into the saved template, so that generation gets the same prompt.",
+        zh="交给对话模板的其他变量,如 enable_thinking: false。它们会写进保存的模板,推理时提示保持一致。",
+        up=(
+            "The template knows switches, as Qwen3's enable_thinking.",
+            "模板带有开关(如 Qwen3 的 enable_thinking)时设置。",
+        ),
+        down=("Leave it empty to take the template's own choices.", "留空则采用模板默认行为。"),
+        history=(
+            "chat_template_kwargs in Axolotl, TRL and vLLM, where it is given anew at every call.",
+            "Axolotl、TRL、vLLM 中为 chat_template_kwargs,那里每次调用都须重新传入。",
+        ),
+        misread=(
+            "enable_thinking: false takes no thoughts out of the rows; it only begins the answer with an empty one.",
+            "enable_thinking: false 不会删除数据中的思考过程,只是让回答以空的思考块开头。",
+        ),
+    )
     system: str | None = setting(
         None,
         en="System message for rows that have none.",
@@ -69,10 +87,10 @@ class Data(Section):
         up=("The model is always used with one.", "推理时总带系统消息则设置。"),
         down=("Leave it out otherwise.", "否则留空。"),
     )
-    train_on: tuple[Literal["assistant", "user", "system", "tool"], ...] = setting(
+    train_on: tuple[Literal["assistant", "user", "system", "tool", "template"], ...] = setting(
         ("assistant",),
-        en="Roles whose turns are learned.",
-        zh="参与学习的角色。",
+        en="Roles whose turns are learned; with template among them, every token of a conversation is, the text that the template writes around the turns too.",
+        zh="参与学习的角色;其中若有 template,则对话的全部词元都参与学习,包括模板在各回合之外写出的文本。",
         up=("Add user to learn both sides.", "想同时学习用户发言时加入 user。"),
         down=("assistant alone for answers.", "只学回答时仅留 assistant。"),
         history=(

@@ -152,8 +152,8 @@ class Evaluate(Section):
     )
     best_metric: str = setting(
         "loss",
-        en="What the best checkpoint and early stopping go by.",
-        zh="选最佳检查点与早停所依据的指标。",
+        en="What the best checkpoint and early stopping go by: loss, or one of metrics with generate_during.",
+        zh="选最佳检查点与早停所依据的指标:loss,或 metrics 之一(需开启 generate_during)。",
         up=("Another metric is the goal.", "目标是其他指标时设置。"),
         down=("loss otherwise.", "否则用 loss。"),
     )
@@ -184,11 +184,15 @@ class Evaluate(Section):
     )
     keep_best: bool = setting(
         False,
-        en="End with the best checkpoint's weights rather than the last.",
-        zh="结束时采用最佳而非最后的权重。",
+        en="End with the weights of the best evaluation rather than the last; each improvement is saved, the best one kept.",
+        zh="结束时采用验证最佳而非最后的权重;每次改善都会保存,最佳检查点不会被删除。",
         up=("The end may be overfitted.", "末期可能过拟合时开启。"),
         down=("The schedule ends at its best.", "调度末期最佳时关闭。"),
-        history=("load_best_model_at_end.", "即 load_best_model_at_end。"),
+        cost=("Disk for one more checkpoint.", "多占一个检查点的磁盘。"),
+        history=(
+            "load_best_model_at_end, which wants saves and evaluations at the same steps.",
+            "即 load_best_model_at_end,它要求保存与验证在同一步。",
+        ),
     )
     table_rows: int = setting(
         8,
@@ -204,3 +208,8 @@ class Evaluate(Section):
     def generates(self) -> bool:
         """Whether any rows are answered by generation."""
         return self.generate or self.generate_during
+
+    @property
+    def goes_by_metric(self) -> bool:
+        """Whether anything goes by ``best_metric``."""
+        return self.keep_best or self.patience is not None

@@ -134,7 +134,7 @@ class Model(Section):
             "训练器的 bf16: true 指以 bf16 做运算,并非以 bf16 存放权重。",
         ),
     )
-    attention: Literal["auto", "sdpa", "varlen", "flash", "flex", "eager"] = setting(
+    attention: Literal["auto", "sdpa", "blocks", "varlen", "flash", "flex", "eager"] = setting(
         "auto",
         en="Attention kernel; documents in a pack are isolated under each of them.",
         zh="注意力实现;无论哪种,同一打包内的文档都彼此隔离。",

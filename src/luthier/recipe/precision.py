@@ -48,7 +48,27 @@ class Precision(Section):
         False,
         en="Evaluate with the weights themselves in the compute type.",
         zh="评估时权重也转为计算精度。",
-        up=("Evaluation must fit beside training.", "评估显存不足时开启。"),
+        up=("To measure what a 16-bit result will do, and faster.", "想按 16 位成品的表现评估并提速时开启。"),
         down=("Figures should match training's.", "希望数值与训练一致时关闭。"),
-        cost=("Halves the weights' memory while evaluating.", "评估时权重显存减半。"),
+        cost=(
+            "Half as many bytes again for the weights while evaluating: the full ones are kept beside.",
+            "评估时权重内存再多一半:原权重仍保留在旁。",
+        ),
+    )
+    most_skipped: int = setting(
+        5,
+        gt=0,
+        unit="steps",
+        en="Steps in a row that may be skipped because the loss or its gradient is not finite; then the run stops.",
+        zh="因损失或梯度非有限而跳过的最多连续步数,达到即停止训练。",
+        up=("Bad rows come in clusters and the rest should still train.", "坏样本扎堆而其余数据仍要训练时调大。"),
+        down=("1 stops at the first of them.", "取 1 则首次出现即停止。"),
+        history=(
+            "The Trainer steps on: with logging_nan_inf_filter it even shows the mean of the losses before.",
+            "Trainer 会照常更新;开启 logging_nan_inf_filter 时甚至显示此前损失的平均值。",
+        ),
+        misread=(
+            "Steps skipped while fp16's loss scale is found do not count: they are its way of working.",
+            "fp16 寻找损失缩放系数时跳过的步不计入:那是其正常工作方式。",
+        ),
     )

@@ -84,6 +84,28 @@ class Kernels(Section):
             "flash_attn_fuse_mlp 与注意力无关,只合并 MLP 的两个投影。",
         ),
     )
+    rotary: Switch = setting(
+        "auto",
+        en="Rotary positions in one kernel.",
+        zh="单内核旋转位置编码。",
+        up=("The model uses rotary positions.", "模型使用旋转位置编码时开启。"),
+        down=("To compare with the plain one.", "与普通实现对比时关闭。"),
+        cost=(
+            "A little time and memory traffic saved; the numbers are the same but for rounding.",
+            "略省时间与访存;除舍入外数值相同。",
+        ),
+    )
+    lora: Switch = setting(
+        "auto",
+        en="LoRA's layer in one function, in the compute type.",
+        zh="LoRA 层合为一个函数,以计算精度运行。",
+        up=("LoRA on layers that are not quantised.", "在未量化的层上使用 LoRA 时开启。"),
+        down=("To compare with PEFT's own.", "与 PEFT 自身的实现对比时关闭。"),
+        cost=(
+            "Saves the copies of each layer's input in fp32; the numbers are the same but for rounding.",
+            "省去各层输入的 fp32 副本;除舍入外数值相同。",
+        ),
+    )
     liger: Switch = setting(
         "off",
         en="Liger's Triton kernels, where installed.",
@@ -156,6 +178,25 @@ class Runtime(Section):
         up=("Memory is left over.", "显存有余时调大。"),
         down=("1 saves most.", "1 最省显存。"),
         cost=("Every layer that is not checkpointed keeps its activations.", "未做检查点的层会保留全部激活。"),
+    )
+    checkpoint_offload: bool = setting(
+        False,
+        en="Keep what gradient checkpointing keeps in host memory.",
+        zh="把梯度检查点保留的层输入移到主机内存。",
+        up=("Long documents on a GPU: even layer inputs do not fit.", "GPU 上文档很长、连各层输入都放不下时开启。"),
+        down=("They fit; copying there and back takes time.", "放得下时关闭,来回拷贝要花时间。"),
+        cost=(
+            "Saves layers x tokens x hidden numbers of GPU memory for two copies each; nothing to gain on a CPU.",
+            "每层省下 词元数 x hidden 个数的显存,代价是两次拷贝;CPU 上没有收益。",
+        ),
+        history=(
+            "Axolotl writes gradient_checkpointing: offload or activation_offloading.",
+            "Axolotl 写作 gradient_checkpointing: offload 或 activation_offloading。",
+        ),
+        misread=(
+            "It moves activations; parallel.offload_parameters and parallel.offload_optimizer move weights and state.",
+            "它移动的是激活;parallel.offload_parameters 与 parallel.offload_optimizer 移动权重和优化器状态。",
+        ),
     )
     compile: bool = setting(
         False,

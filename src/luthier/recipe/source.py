@@ -140,6 +140,65 @@ class Source(Section):
         up=("Sources differ in what is worth learning.", "各来源值得学习的角色不同时设置。"),
         down=("All sources are learned alike.", "各来源一致时不设。"),
     )
+    train_on_eos: Literal["turn", "all", "last", "none"] = setting(
+        "turn",
+        en="Which of the tokens that end a turn are learned: turn, of each learned turn; all, of every turn; last, of the last learned turn alone; none.",
+        zh="哪些回合结束符参与学习:turn 为每个参训回合的;all 为所有回合的;last 仅最后一个参训回合的;none 都不学。",
+        up=("To repeat a run that set it.", "复现设置过它的实验时更改。"),
+        down=("turn: a model that never learns the end does not stop.", "一般用 turn:不学结束符的模型不会停止生成。"),
+        history=(
+            "Axolotl's key of the same name, for its chat_template datasets; train_on_eot there says it of templates whose turns end in another token than the end token.",
+            "Axolotl 的同名键,用于 chat_template 数据集;若模板的回合结束符不是 eos,那里对应 train_on_eot。",
+        ),
+        misread=(
+            "It is the token that ends a turn in the template, such as <|im_end|>, whether or not that is the tokenizer's end token.",
+            "指模板中结束回合的词元(如 <|im_end|>),不论它是否就是分词器的 eos。",
+        ),
+    )
+    turn_ends: tuple[str, ...] = setting(
+        (),
+        en="Which tokens count as the end of a turn, to be learned as train_on_eos says; eos_token stands for the tokenizer's own. Empty: whatever token the template writes there.",
+        zh="哪些词元算作回合结束符,并按 train_on_eos 参与学习;eos_token 代表分词器自己的结束符。留空则以模板在该处写出的词元为准。",
+        up=(
+            "To repeat a run that learned the tokenizer's end token alone.",
+            "复现只学习分词器结束符的实验时设置。",
+        ),
+        down=(
+            "Leave it empty: a model that never learns the end of a turn does not stop.",
+            "一般留空:不学回合结束符的模型不会停止生成。",
+        ),
+        history=(
+            "Axolotl's eot_tokens; without them it looks for the end token alone, so that a template whose turns end in another has no end learned.",
+            "对应 Axolotl 的 eot_tokens;不设时它只认 eos,若模板以其他词元结束回合,则该词元不参与学习。",
+        ),
+    )
+    end_tokens: int = setting(
+        1,
+        ge=0,
+        unit="tokens",
+        en="How many end tokens stand behind each plain document, and behind each answer in a prompt of one's own.",
+        zh="每个纯文本文档之后,以及自定义提示的回答之后,放置几个结束符。",
+        up=("To repeat a run that wrote several.", "复现写入多个结束符的实验时调大。"),
+        down=(
+            "0: documents run into one another where they are joined and cut.",
+            "0 表示不加:文档拼接再切断时首尾直接相连。",
+        ),
+        history=(
+            "Firefly's pretraining added none; Axolotl's metharme wrote three.",
+            "Firefly 预训练不加结束符;Axolotl 的 metharme 写三个。",
+        ),
+    )
+    split_thinking: bool = setting(
+        False,
+        en="Take an answer's thought, which stands at its beginning between <think> and </think> (or <reasoning>, <|begin_of_thought|>), out of its text and give it to the template as reasoning_content.",
+        zh="把回答开头处 <think> 与 </think>(或 <reasoning>、<|begin_of_thought|>)之间的思考过程从正文中拆出,作为 reasoning_content 交给模板。",
+        up=("The template writes thoughts by itself, as Qwen3's does.", "模板自行写出思考过程(如 Qwen3)时开启。"),
+        down=("The tags are to be learned as they stand.", "想让模型原样学习这些标签时关闭。"),
+        history=(
+            "Axolotl's key of the same name; the text between <|begin_of_solution|> and its end is then the answer.",
+            "Axolotl 的同名键;存在 <|begin_of_solution|> 时,其中的文本即为回答。",
+        ),
+    )
     rows: int | None = setting(
         None,
         gt=0,

@@ -27,10 +27,11 @@ def put_in_place(aside: Path, place: Path) -> None:
     Raises:
         OSError: the disk is full or failing; what lies at ``place`` is untouched.
     """
-    files = {path.name: _sealed(path) for path in sorted(aside.iterdir())}
+    files = {path.relative_to(aside).as_posix(): _sealed(path) for path in sorted(aside.rglob("*")) if path.is_file()}
     (aside / MANIFEST).write_text(json.dumps({"files": files}, indent=1), encoding="utf-8")
     _sealed(aside / MANIFEST)
-    sync_folder(aside)
+    for folder in (*(path for path in aside.rglob("*") if path.is_dir()), aside):
+        sync_folder(folder)
     if place.exists():
         shutil.rmtree(place)
     os.replace(aside, place)
@@ -81,11 +82,12 @@ def newest_whole(folder: Path) -> tuple[Path | None, list[str]]:
     return None, skipped
 
 
-def retire(folder: Path, keep: int | None) -> None:
-    """Delete all but the newest ``keep`` checkpoints, and whatever an interrupted save left."""
+def retire(folder: Path, keep: int | None, spare: int | None = None) -> None:
+    """Delete all but the newest ``keep`` checkpoints and that of step ``spare``, and what an interrupted save left."""
     for path in _leftovers(folder):
         shutil.rmtree(path, ignore_errors=True)
-    for path in checkpoints(folder)[keep:] if keep else []:
+    spared = None if spare is None else f"step-{spare:08d}"
+    for path in [one for one in checkpoints(folder)[keep:] if one.name != spared] if keep else []:
         doomed = path.with_name(f".{path.name}.deleting")
         os.replace(path, doomed)
         shutil.rmtree(doomed, ignore_errors=True)

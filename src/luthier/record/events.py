@@ -49,7 +49,9 @@ class Prepared(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stepped(Event):
-    """One optimiser step. ``loss`` is the mean over its trained tokens, ``gradient_norm`` before clipping."""
+    """One optimiser step. ``loss`` is the mean over its trained tokens (or pairs), as ``metrics`` are;
+    ``gradient_norm`` is before clipping. ``cause`` says what was not finite where the step was skipped: ``loss``,
+    ``gradient``, or ``overflow`` of gradients that a loss scaler had made large."""
 
     kind: ClassVar[str] = "step"
     epoch: float
@@ -62,16 +64,19 @@ class Stepped(Event):
     waited: float
     memory: int
     skipped: bool = False
+    cause: str = ""
+    metrics: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluated(Event):
-    """Loss on evaluation rows."""
+    """Loss on evaluation rows, and the means of what else the objective tells."""
 
     kind: ClassVar[str] = "evaluated"
     loss: float
     targets: int
     seconds: float
+    metrics: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,10 +116,21 @@ class Compared(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Warned(Event):
-    """Something that the user should know and that did not stop the run."""
+    """Something that the user should know and that did not stop the run; ``rows`` are those that it concerns."""
 
     kind: ClassVar[str] = "warned"
     message: str
+    rows: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chosen(Event):
+    """The result has the weights of ``best_step``, whose ``metric`` was the best of all evaluations."""
+
+    kind: ClassVar[str] = "chosen"
+    best_step: int
+    metric: str
+    value: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,7 +153,7 @@ class Finished(Event):
 
 KINDS: dict[str, type[Event]] = {
     one.kind: one
-    for one in (Started, Prepared, Stepped, Evaluated, Answered, Saved, Compared, Warned, Stopped, Finished)
+    for one in (Started, Prepared, Stepped, Evaluated, Answered, Saved, Compared, Warned, Chosen, Stopped, Finished)
 }
 
 

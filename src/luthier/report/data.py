@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
 
 from luthier.record.events import Prepared
-from luthier.report.figures import NOTHING, as_number, as_text, count, percent, seconds
+from luthier.report.figures import NOTHING, as_number, count, percent, seconds
 from luthier.report.history import History
+from luthier.report.lengths import lengths
 from luthier.report.markup import Content, Html, escaped, joined, table, tag
+from luthier.report.remarks import name_of, remarks
 from luthier.report.source import Record
 from luthier.report.words import say, say_if_known
-
-TOLD = frozenset({"rows", "fates", "bad_rows", "lost_answer_tokens", "efficiency"})
 
 
 def data(record: Record, past: History) -> Html | None:
@@ -24,25 +24,42 @@ def data(record: Record, past: History) -> Html | None:
         [label, *(column[number][1] for column in columns)] for number, (label, _) in enumerate(columns[0])
     ]
     figures = table(head, rows, figures=frozenset(range(1, len(head))), kind="facts")
+    bars = [lengths(one, name_of(one, past.prepared)) for one in past.prepared]
     return tag(
-        "section", tag("h2", say("data")), *(_fates(one) for one in past.prepared), figures, *_more(past.prepared)
+        "section",
+        tag("h2", say("data")),
+        *(_fates(one) for one in past.prepared),
+        figures,
+        *(bar for bar in bars if bar),
+        *remarks(past.prepared, record),
     )
 
 
 def _figures(one: Prepared, record: Record) -> list[tuple[Html, Content]]:
     rows = as_number(one.summary.get("rows"))
-    share = f" ({percent(one.targets / one.tokens)})" if one.tokens else ""
+    masked = one.tokens - one.targets
     return [
         (say("rows"), NOTHING if rows is None else count(rows)),
         (say("documents"), count(one.documents)),
         (say("tokens"), count(one.tokens)),
-        (say("trained tokens"), joined(count(one.targets), tag("span", share, class_="faint"))),
-        (say("packs"), count(one.packs)),
+        (say("trained tokens"), joined(count(one.targets), _share(one.targets, one.tokens))),
+        (say("masked tokens"), joined(count(masked), _share(masked, one.tokens))),
+        (say("packs"), joined(count(one.packs), _at_best(one, "fewest_packs", "at least", count))),
         (say("tokens a pack"), count(one.tokens / one.packs) if one.packs else NOTHING),
-        (say("efficiency"), efficiency(one, record)),
+        (say("efficiency"), joined(efficiency(one, record), _at_best(one, "best_efficiency", "at best", percent))),
         (say("source"), say("from cache" if one.cached else "prepared")),
         (say("took"), seconds(one.seconds)),
     ]
+
+
+def _share(part: float, whole: float) -> Html:
+    return tag("span", f" ({percent(part / whole)})" if whole else "", class_="faint")
+
+
+def _at_best(one: Prepared, name: str, words: str, show: Callable[[float], str]) -> Html:
+    """What no packing could do better."""
+    bound = as_number(one.summary.get(name))
+    return tag("span", "" if bound is None else joined(" ", say(words, bound=show(bound))), class_="faint")
 
 
 def efficiency(one: Prepared, record: Record) -> str:
@@ -81,28 +98,6 @@ def _fates(one: Prepared) -> Html | str:
 def _look(fate: str) -> str:
     if fate in ("kept", "split", "truncated", "duplicate", "untrained"):
         return f"fate-{fate}"
+    if fate == "near_duplicate":
+        return "fate-duplicate"
     return "fate-lost"
-
-
-def _more(prepared: tuple[Prepared, ...]) -> list[Html]:
-    told: list[Html] = []
-    for one in prepared:
-        lost = as_number(one.summary.get("lost_answer_tokens"))
-        if lost:
-            told.append(tag("p", _name(one, prepared), say("lost", count=count(lost)), class_="faint"))
-        bad = one.summary.get("bad_rows")
-        if isinstance(bad, list) and bad:
-            items = [tag("li", as_text(row), class_="run") for row in bad]
-            summary = tag("summary", _name(one, prepared), say("bad rows"), " ", tag("small", count(len(bad))))
-            told.append(tag("details", summary, tag("ul", *items)))
-        rest: dict[str, Any] = {name: value for name, value in one.summary.items() if name not in TOLD}
-        if rest:
-            pairs: list[list[Content]] = [[name, as_text(value)] for name, value in rest.items()]
-            told.append(
-                tag("details", tag("summary", _name(one, prepared), say("also counted")), table(["", ""], pairs))
-            )
-    return told
-
-
-def _name(one: Prepared, among: tuple[Prepared, ...]) -> Content:
-    return joined(tag("b", one.name), " ") if len(among) > 1 else ""

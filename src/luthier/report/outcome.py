@@ -7,7 +7,7 @@ from typing import Any
 from luthier.report.data import efficiency
 from luthier.report.figures import NOTHING, as_number, as_text, count, percent, plain, seconds, size
 from luthier.report.history import History
-from luthier.report.markup import Content, Html, table, tag
+from luthier.report.markup import Content, Html, joined, table, tag
 from luthier.report.source import Record
 from luthier.report.words import say
 
@@ -33,7 +33,7 @@ def _rows(record: Record, past: History) -> list[list[Content]]:
         _row(say("tokens seen"), _in_all(plan, "tokens"), sum(step.tokens for step in past.steps), count),
         _row(say("targets seen"), _in_all(plan, "targets"), sum(step.targets for step in past.steps), count),
         _row(say("time in steps"), as_number(plan.get("time")), sum(step.seconds for step in past.steps), seconds),
-        [say("waiting"), "", seconds(sum(step.waited for step in past.steps)), ""],
+        [say("waiting"), "", _waiting(past), ""],
         _row(say("memory"), _total(plan.get("memory")), max((step.memory for step in past.steps), default=0), size),
     ]
     if past.prepared:
@@ -50,6 +50,12 @@ def _rows(record: Record, past: History) -> list[list[Content]]:
         rows.append(_row(say("disk checkpoint"), as_number(disk.get("checkpoint")), max(kept, default=0), size))
         rows.append(_row(say("disk result"), as_number(disk.get("result")), max(final, default=0), size))
     return rows
+
+
+def _waiting(past: History) -> Html:
+    """How long steps waited for their data, and the share of their time."""
+    waited, whole = (sum(getattr(step, name) for step in past.steps) for name in ("waited", "seconds"))
+    return joined(seconds(waited), tag("span", f" ({percent(waited / whole)})" if whole else "", class_="faint"))
 
 
 def _row(name: Html, planned: float | None, happened: float, show: Any) -> list[Content]:

@@ -59,10 +59,14 @@ class Document:
     """Of the micro-batch, from 0."""
     start: int = 0
     """Where in the batch it begins."""
+    scored: list[bool] | None = None
+    """Of a judged row, whether each token is scored; the token before it need not be the one that predicts it."""
 
     @property
     def learned(self) -> list[bool]:
         """Whether each token is a label, which is at the token before it."""
+        if self.scored is not None:
+            return self.scored
         return [False, *(label >= 0 for label in self.labels[:-1])]
 
     def runs(self) -> Iterator[Run]:

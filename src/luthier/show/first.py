@@ -12,13 +12,14 @@ from luthier.data.batch import Batch
 from luthier.data.encoder import Encoder
 from luthier.data.jsonl_copy import with_copies
 from luthier.data.pack import Item, Piece
+from luthier.data.preference_batch import AnswerBatch
 from luthier.data.tokens import Tokens
 from luthier.errors import DataError
-from luthier.methods.method import Method
+from luthier.methods.method import method_of
 from luthier.plan.instead import with_template
 from luthier.recipe import Recipe
-from luthier.registry import resolve
 from luthier.show.document import Cut, Document
+from luthier.show.judged import reasons_in_batch
 from luthier.show.reason import Reason
 from luthier.show.rows import rows_of_origins
 from luthier.show.text import control_ids, pieces_of
@@ -79,8 +80,7 @@ def first_batch(recipe: Recipe, inputs: Inputs) -> FirstBatch:
         raise DataError("there is no step to take", place="batch", remedy="raise batch.epochs, or give more rows")
     items = step[2][0]
     tokens = [tokens_of(inputs.store, inputs.documents, item) for item in items]
-    method: Method = resolve("methods", recipe.method.kind)()
-    batch = method.collate(tokens)
+    batch = method_of(recipe).collate(tokens)
     packs = inputs.feed.packs(0)
     sizes = np.diff(packs.starts[: recipe.batch.micro + 1])
     return FirstBatch(
@@ -99,15 +99,19 @@ def _documents(
     encoder = inputs.encoder
     rows = _Rows(recipe, encoder, [one.origin for one in tokens])
     bounds, control = batch.boundaries.tolist(), control_ids(encoder)
+    judged = reasons_in_batch(batch, list(tokens)) if isinstance(batch, AnswerBatch) else None
     ids, labels, positions = (one[0].tolist() for one in (batch.input_ids, batch.labels, batch.position_ids))
     documents: list[Document] = []
     for at, (item, made) in enumerate(zip(items, tokens, strict=True)):
-        part = slice(bounds[at], bounds[at + 1])
         number = inputs.documents[item.document if isinstance(item, Piece) else item]
         cut, reasons = rows.followed(inputs.store[number], item)
-        trained = made.trained.tolist()
-        if trained[0]:
-            reasons[0] = Reason("first")
+        if judged is not None:
+            part, scored, reasons = judged[at]
+            trained = scored
+        else:
+            part, scored, trained = slice(bounds[at], bounds[at + 1]), None, made.trained.tolist()
+            if trained[0]:
+                reasons[0] = Reason("first")
         documents.append(
             Document(
                 origin=made.origin,
@@ -121,7 +125,8 @@ def _documents(
                 cut=cut,
                 number=number,
                 pack=packs[at],
-                start=bounds[at],
+                start=part.start,
+                scored=scored,
             )
         )
     return documents

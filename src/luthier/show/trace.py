@@ -12,11 +12,13 @@ import numpy as np
 from luthier.data.encoder import Encoder
 from luthier.data.example import Example
 from luthier.data.origins import Origins
+from luthier.data.preference import is_judged
 from luthier.data.span import Span
 from luthier.data.store import TokenStore
 from luthier.data.tokens import Fate, Tokens
 from luthier.recipe import Recipe
 from luthier.show.document import Document, whys
+from luthier.show.judged import scored_of
 from luthier.show.rows import row_at
 from luthier.show.text import control_ids, pieces_of
 from luthier.show.why import explain
@@ -93,6 +95,7 @@ def trace(recipe: Recipe, tokenizer: Path, row: int) -> Trace:
         control=[one in control for one in ids],
         reasons=explained.reasons,
         cut=None,
+        scored=scored_of(explained.tokens) if is_judged(found.example) else None,
     )
     return Trace(found.example, explained.spans, whole, fate, [part for part, _ in parts])
 

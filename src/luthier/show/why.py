@@ -13,10 +13,12 @@ from luthier.data.encoder import Encoder
 from luthier.data.example import Example, Message
 from luthier.data.making import Maker
 from luthier.data.plain import ROLES, spans_of
+from luthier.data.preference import fitting, is_judged
 from luthier.data.span import Span
 from luthier.data.tokens import Fate, Tokens, fit, tokenise
 from luthier.errors import DataError
 from luthier.recipe import Recipe
+from luthier.show.judged import judged_reasons
 from luthier.show.reason import Reason
 from luthier.show.rows import Found
 
@@ -34,7 +36,8 @@ class Explained:
     def fitted(self, recipe: Recipe) -> tuple[Fate, list[tuple[Tokens, Ints]]]:
         """The row's fate, and the documents that remain, each with the place in ``tokens`` of every one of its own."""
         numbers = np.arange(len(self.tokens), dtype=np.int32)
-        fate, parts = fit(replace(self.tokens, ids=numbers), recipe.data.max_length, recipe.data.overlong)
+        numbered, judged = replace(self.tokens, ids=numbers), fitting(recipe)
+        fate, parts = judged(numbered) if judged else fit(numbered, recipe.data.max_length, recipe.data.overlong)
         return fate, [(replace(part, ids=self.tokens.ids[part.ids]), part.ids.astype(np.int64)) for part in parts]
 
     def reasons_of(self, part: Tokens, places: Ints) -> list[Reason]:
@@ -58,6 +61,8 @@ def explain(found: Found, recipe: Recipe, encoder: Encoder) -> Explained:
         return Explained([], tokens, [Reason("labels" if one else "labels_off") for one in tokens.trained])
     train_on = ROLES if recipe.method.kind == "pretrain" else recipe.data.train_on
     spans = spans_of(example, maker.template, encoder, train_on)
+    if is_judged(example):
+        return Explained(spans, tokens, judged_reasons(tokens))
     inner = tokenise([spans], [example.origin], encoder)[0]
     reason = _reason_of_pieces(found, recipe) if example.plain else _reason_of_turns(found, recipe, encoder, maker)
     inside = [
@@ -132,18 +137,22 @@ def _reason_of_turns(found: Found, recipe: Recipe, encoder: Encoder, maker: Make
     system = (Message("system", recipe.data.system or ""),) if added else ()
     messages = (*system, *found.example.messages)
     own = (*system, *found.own.messages)
-    owners, ending = _owners(replace(found.example, messages=messages), encoder, maker)
+    owners, ending = _owners(replace(found.example, messages=messages, ends="turn"), encoder, maker)
     roles = recipe.data.train_on
     wanted = [one.role in roles if one.trained is None else one.trained for one in messages]
     last = max((index for index, flag in enumerate(wanted) if flag), default=-1)
 
     def reason(place: int, trained: bool) -> Reason:
         at = int(owners[place]) if place < len(owners) else -1
+        if "template" in roles:
+            return Reason("whole")
         if at < 0:
             return Reason("template")
         kind = _kind(own[at].trained, messages[at].trained, trained)
         if trained and ending[place]:
-            kind = "terminator"
+            kind = "terminator" if wanted[at] else "terminator_too"
+        elif ending[place] and wanted[at] and found.example.ends != "turn":
+            kind = "terminator_off"
         elif trained and messages[at].learned is not None:
             kind = "stretch"
         elif not trained and wanted[at]:

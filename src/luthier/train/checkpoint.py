@@ -1,23 +1,29 @@
 """The state of a run as tensors and plain values, to a checkpoint and back.
 
-Weights, optimiser state and random generators are safetensors, the rest is JSON; nothing is ever unpickled.
+Weights, optimiser state and random generators are safetensors, the rest is JSON; nothing is ever unpickled. Tensors
+that are shared out (DTensors) are written part by part by PyTorch's distributed checkpoint, each process its own; what
+is written by some processes can be read by any other number, and by one.
 """
 
 from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch.distributed.tensor import DTensor, distribute_tensor
 
 from luthier.errors import CheckpointError
 from luthier.record.checkpoints import put_in_place
+from luthier.train.parts import read_parts, write_parts
+from luthier.train.ranks import Ranks
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,37 +36,65 @@ class State:
     progress: dict[str, Any]
 
 
-def save(folder: Path, name: str, state: State) -> Path:
-    """Write a checkpoint.
+def save(folder: Path, name: str, state: State, ranks: Ranks | None = None) -> Path:
+    """Write a checkpoint; all processes come here together, and each writes what it alone holds.
 
     Raises:
         CheckpointError: the disk is full or failing; what was there before is untouched.
     """
+    ranks = ranks or Ranks()
     place, aside = folder / name, folder / f".{name}.writing"
+    _together(ranks, place, lambda: _emptied(aside) if ranks.first else None)
     try:
-        shutil.rmtree(aside, ignore_errors=True)
-        aside.mkdir(parents=True)
-        for part, tensors in (("weights", state.weights), ("optimizer", state.optimizer), ("random", state.random)):
-            if tensors:
-                save_file(
-                    {key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()},
-                    aside / f"{part}.safetensors",
-                )
-        (aside / "progress.json").write_text(json.dumps(state.progress, indent=1), encoding="utf-8")
-        put_in_place(aside, place)
-    except (OSError, SafetensorError) as error:
-        shutil.rmtree(aside, ignore_errors=True)
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise CheckpointError(
-            f"could not be written: {reason}",
-            place=str(place),
-            remedy="free disk space; the checkpoints before it are whole",
-        ) from error
+        _together(ranks, place, lambda: _write_whole(aside, state) if ranks.first else None)
+        for part in ("weights", "optimizer"):
+            shared = {key: one for key, one in getattr(state, part).items() if isinstance(one, DTensor)}
+            if shared:
+                _together(ranks, place, partial(write_parts, aside / part, shared, ranks))
+        _together(ranks, place, lambda: put_in_place(aside, place) if ranks.first else None)
+    except CheckpointError:
+        if ranks.first:
+            shutil.rmtree(aside, ignore_errors=True)
+        raise
     return place
 
 
-def load(path: Path) -> State:
+def _together(ranks: Ranks, place: Path, work: Callable[[], None]) -> None:
+    """Do something in every process, and fail in all of them if it fails in one."""
+    wrong = ""
+    try:
+        work()
+    except (OSError, SafetensorError) as error:
+        wrong = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    failed = int(ranks.sums([float(bool(wrong))])[0])
+    if failed:
+        raise CheckpointError(
+            f"could not be written: {wrong or f'{failed} other processes failed to'}",
+            place=str(place),
+            remedy="free disk space; the checkpoints before it are whole",
+        )
+
+
+def _emptied(folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+
+
+def _write_whole(aside: Path, state: State) -> None:
+    """What every process has alike, and the plain values."""
+    for part, tensors in (("weights", state.weights), ("optimizer", state.optimizer), ("random", state.random)):
+        whole = {key: one.detach().cpu().contiguous() for key, one in tensors.items() if not isinstance(one, DTensor)}
+        if whole:
+            save_file(whole, aside / f"{part}.safetensors")
+    (aside / "progress.json").write_text(json.dumps(state.progress, indent=1), encoding="utf-8")
+
+
+def load(path: Path, own: Mapping[str, torch.Tensor] | None = None) -> State:
     """Read a checkpoint whose wholeness has been checked.
+
+    Args:
+        path: its folder.
+        own: the model's parameters by name: what was shared out is read as those are shared out now.
 
     Raises:
         CheckpointError: a file of it cannot be read.
@@ -70,12 +104,39 @@ def load(path: Path) -> State:
             part: load_file(path / f"{part}.safetensors") if (path / f"{part}.safetensors").exists() else {}
             for part in ("weights", "optimizer", "random")
         }
+        for part in ("weights", "optimizer"):
+            if (path / part).is_dir():
+                parts[part] |= read_parts(path / part, own or {})
         progress = json.loads((path / "progress.json").read_text(encoding="utf-8"))
     except (OSError, ValueError, SafetensorError) as error:
         raise CheckpointError(
             f"cannot be read: {error}", place=str(path), remedy="delete it; an earlier one will be used"
         ) from error
     return State(progress=progress, **parts)
+
+
+def restore_weights(model: torch.nn.Module, tensors: Mapping[str, torch.Tensor]) -> None:
+    """Put saved weights back, into whole parameters or this process's parts of them.
+
+    Raises:
+        CheckpointError: the model has no such parameters, or of other shapes.
+    """
+    own = dict(model.named_parameters())
+    for name, tensor in tensors.items():
+        if name not in own or own[name].shape != tensor.shape:
+            raise CheckpointError(f"holds {name}, which this model has not", remedy="set checkpoint.resume: never")
+        with torch.no_grad():
+            own[name].copy_(as_shared(tensor, own[name]))
+
+
+def as_shared(tensor: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    """A whole tensor, shared out as ``like`` is where it is one of its shape; every process has it, none sends it."""
+    if not isinstance(like, DTensor) or isinstance(tensor, DTensor) or tensor.shape != like.shape:
+        return tensor.to(like.device)
+    place: torch.Tensor = distribute_tensor(
+        tensor.to(like.device), like.device_mesh, like.placements, src_data_rank=None
+    )
+    return place
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
@@ -101,7 +162,7 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, torch
                 f"holds optimiser state of {name}, which does not train", remedy="set checkpoint.resume: never"
             )
         parameter = parameters[name]
-        optimizer.state[parameter][entry] = tensor.to(parameter.device)
+        optimizer.state[parameter][entry] = as_shared(tensor, parameter)
 
 
 def _named(optimizer: torch.optim.Optimizer) -> Iterator[tuple[str, torch.nn.Parameter]]:
@@ -118,7 +179,24 @@ def random_tensors(device: torch.device) -> dict[str, torch.Tensor]:
 
 
 def restore_random(states: dict[str, torch.Tensor], device: torch.device) -> None:
-    """Put saved generator states back."""
-    torch.set_rng_state(states["cpu"])
+    """Put saved generator states back; without any they stay as they are."""
+    if "cpu" in states:
+        torch.set_rng_state(states["cpu"])
     if device.type == "cuda" and "cuda" in states:
         torch.cuda.set_rng_state(states["cuda"], device)
+
+
+def of_all_ranks(states: dict[str, torch.Tensor], ranks: Ranks) -> dict[str, torch.Tensor]:
+    """Every process's generators: ``cpu`` is the first one's, ``cpu.1`` the second's."""
+    return {
+        f"{name}.{rank}" if rank else name: one
+        for name, state in states.items()
+        for rank, one in enumerate(ranks.gathered(state))
+    }
+
+
+def of_this_rank(states: Mapping[str, torch.Tensor], ranks: Ranks) -> dict[str, torch.Tensor]:
+    """This process's generators; empty where there were fewer processes when they were saved."""
+    suffix = f".{ranks.index}" if ranks.index else ""
+    own = {name.removesuffix(suffix): one for name, one in states.items() if name.endswith(suffix)}
+    return {name: one for name, one in own.items() if "." not in name}

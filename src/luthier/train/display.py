@@ -14,7 +14,7 @@ from rich.table import Table
 
 from luthier.plan.page import span
 from luthier.plan.plan import Plan
-from luthier.record.events import Answered, Evaluated, Prepared, Saved, Stepped
+from luthier.record.events import Answered, Chosen, Evaluated, Prepared, Saved, Stepped
 
 QUIET = 5.0
 """Seconds between lines where there is no terminal."""
@@ -32,6 +32,8 @@ class Display:
     _begun: float = 0.0
     _first: int = 0
     _spoke: float = field(default=0.0)
+    _waited: float = 0.0
+    _stepping: float = 0.0
 
     def say(self, text: str) -> None:
         """One line."""
@@ -108,8 +110,11 @@ class Display:
 
     def stepped(self, event: Stepped) -> None:
         """A step is done."""
+        self._waited += event.waited
+        self._stepping += event.seconds
+        more = "".join(f"  {name} {value:.3g}" for name, value in event.metrics.items() if "/" not in name)
         figures = (
-            f"loss {event.loss:.4f}  lr {event.lr:.2e}  {event.tokens / max(event.seconds, 1e-9):,.0f} tokens/s"
+            f"loss {event.loss:.4f}{more}  lr {event.lr:.2e}  {event.tokens / max(event.seconds, 1e-9):,.0f} tokens/s"
             f"  {span(self.remaining(event.step))} left"
         )
         if self._progress is not None and self._task is not None:
@@ -124,8 +129,14 @@ class Display:
 
     def evaluated(self, event: Evaluated) -> None:
         """An evaluation is done."""
-        figures = f"loss {event.loss:.4f} over {event.targets:,} tokens ({event.seconds:.1f} s)"
+        more = "".join(f", {name} {value:.4g}" for name, value in event.metrics.items())
+        figures = f"loss {event.loss:.4f}{more} over {event.targets:,} tokens ({event.seconds:.1f} s)"
         self.say(f"  [cyan]evaluation[/cyan] at step {event.step:,}: {figures}")
+
+    def chosen(self, event: Chosen) -> None:
+        """The result has the weights of an earlier step."""
+        figure = f"{event.metric} {event.value:.4g}"
+        self.stage(f"the result has the weights of step {event.best_step}, whose {figure} was the best")
 
     def saved(self, event: Saved) -> None:
         """A checkpoint or the result is on disk."""
@@ -142,6 +153,9 @@ class Display:
         if self._progress is not None:
             self._progress.stop()
             self._progress = None
+        if self._stepping:
+            self.say(f"  [dim]steps waited for data {self._waited / self._stepping:.2%} of their time[/dim]")
+            self._waited = self._stepping = 0.0
 
     def before_and_after(self, before: Answered | None, after: Answered) -> None:
         """The table of answers."""

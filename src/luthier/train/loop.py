@@ -5,53 +5,26 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from contextlib import nullcontext
+from dataclasses import replace
 
 import torch
 
+from luthier.data.ahead import Ahead
 from luthier.data.batch import Batch
 from luthier.data.order import Feed
 from luthier.data.pack import Item, Piece
 from luthier.data.store import TokenStore
 from luthier.data.tokens import Tokens
 from luthier.errors import RunError
-from luthier.methods.method import Method
+from luthier.evaluate.loss import means_among
+from luthier.methods.method import Loss, means
 from luthier.record.events import Stepped
-from luthier.train.engines.engine import Engine
-
-MOST_SKIPPED = 5
-"""Steps in a row that may be skipped for a non-finite loss before the run is stopped."""
-
-
-@dataclass(slots=True)
-class Progress:
-    """How far a run is: what a checkpoint's JSON holds."""
-
-    step: int = 0
-    tokens: int = 0
-    targets: int = 0
-    skipped_in_a_row: int = 0
-    best: float | None = None
-    best_step: int = 0
-    without_improvement: int = 0
-    extra: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Work:
-    """What a loop works with."""
-
-    model: torch.nn.Module
-    method: Method
-    engine: Engine
-    optimizer: torch.optim.Optimizer
-    rate: Callable[[int], float]
-    store: TokenStore
-    documents: list[int]
-    feed: Feed
-    total: int
-    clip: float | None
+from luthier.train.checkpoint import random_tensors, restore_random
+from luthier.train.fits import divided, out_of_memory
+from luthier.train.nonfinite import Finding, Seen, find, rows_told, watching
+from luthier.train.spikes import Spikes
+from luthier.train.work import Progress, Ready, Work
 
 
 def planned_steps(feed: Feed, start: int, total: int) -> Iterator[tuple[int, float, list[list[Item]]]]:
@@ -68,57 +41,210 @@ def train(work: Work, progress: Progress, after: Callable[[Stepped], bool]) -> N
     """Run the steps from ``progress.step`` to the end; ``after`` sees every step and returns whether to stop.
 
     Raises:
-        RunError: the loss or gradient was not finite MOST_SKIPPED times in a row.
+        RunError: the loss or gradient was not finite ``work.most_skipped`` times in a row, or memory ran out.
     """
     work.model.train()
-    for step, epoch, micros in planned_steps(work.feed, progress.step, work.total):
-        event = one_step(work, step, epoch, micros)
+    spikes = Spikes(progress.losses)
+    steps = Ahead(_with_batches(work, progress))
+    begun = time.perf_counter()
+    for step, epoch, micros, batches in steps:
+        early = steps.prepare if work.engine.device.type == "cuda" else None
+        ready = Ready(batches, time.perf_counter() - begun, early)
+        event = _fitted(work, progress, spikes, step, epoch, micros, ready)
         progress.step = step + 1
         progress.tokens += event.tokens
         progress.targets += event.targets
-        progress.skipped_in_a_row = progress.skipped_in_a_row + 1 if event.skipped else 0
+        if event.skipped:
+            progress.skipped[event.cause] = progress.skipped.get(event.cause, 0) + 1
+        if event.cause != "overflow":
+            progress.skipped_in_a_row = progress.skipped_in_a_row + 1 if event.skipped else 0
         stop = after(event)
-        if progress.skipped_in_a_row >= MOST_SKIPPED:
+        if progress.skipped_in_a_row >= work.most_skipped:
             raise RunError(
-                f"the loss or its gradient was not finite in {MOST_SKIPPED} steps in a row, up to step {step + 1}",
+                f"the loss or its gradient was not finite in {work.most_skipped} steps in a row, up to step {step + 1}",
                 place="the run",
-                remedy="lower optimizer.lr, or look at the rows; the checkpoints before are whole",
+                remedy="lower optimizer.lr, or look at the rows that the warnings name; earlier checkpoints are whole",
             )
         if stop:
             return
+        begun = time.perf_counter()
 
 
-def one_step(work: Work, step: int, epoch: float, micros: list[list[Item]]) -> Stepped:
-    """One optimiser step: the micro-batches' summed losses, divided once by all their trained tokens.
+def _with_batches(work: Work, progress: Progress) -> Iterator[tuple[int, float, list[list[Item]], list[Batch]]]:
+    for step, epoch, micros in planned_steps(work.feed, progress.step, work.total):
+        mine = work.engine.ranks.share(divided(micros, progress.parts))
+        yield step, epoch, micros, [collated(work, items) for _, items, _ in mine]
 
-    A loss or gradient that is not finite is never stepped on.
+
+def _fitted(
+    work: Work, progress: Progress, spikes: Spikes, step: int, epoch: float, micros: list[list[Item]], ready: Ready
+) -> Stepped:
+    """A step, with its micro-batches cut in two as often as memory asks for it, if the recipe does.
+
+    Raises:
+        RunError: memory ran out, and nothing is left to cut or may be.
     """
-    begun = time.perf_counter()
-    batches = [work.method.collate([tokens_of(work.store, work.documents, item) for item in micro]) for micro in micros]
-    waited = time.perf_counter() - begun
-    count = sum(batch.targets for batch in batches)
-    total = sum(_accumulate(work, batch, count) for batch in batches)
-    norm = work.engine.clip(work.model, work.clip)
+    first: Ready | None = ready
+    while True:
+        parts = divided(micros, progress.parts)
+        kept = random_tensors(work.engine.device) if work.find_micro else None
+        try:
+            return one_step(work, step, epoch, parts, spikes, first)
+        except (RuntimeError, MemoryError) as error:
+            if not out_of_memory(error):
+                raise
+            largest = max(map(len, parts))
+        work.engine.forget(work.optimizer)
+        if kept is None or largest == 1:
+            raise RunError(
+                f"memory ran out in step {step + 1}, in a micro-batch of {largest} documents",
+                place="batch.micro",
+                remedy="lower data.max_length or switch runtime.gradient_checkpointing on"
+                if largest == 1
+                else "lower it and raise batch.accumulation by as much, or set batch.find_micro: true",
+            )
+        restore_random(kept, work.engine.device)
+        if work.engine.device.type == "cuda":
+            torch.cuda.empty_cache()
+        progress.parts, first = progress.parts * 2, None
+        told = f"memory ran out in step {step + 1}: from here on micro-batches are cut into {progress.parts} parts"
+        work.tell(step + 1, f"{told}, which are summed up to the same step", ())
+
+
+def one_step(
+    work: Work,
+    step: int,
+    epoch: float,
+    micros: list[list[Item]],
+    spikes: Spikes | None = None,
+    ready: Ready | None = None,
+) -> Stepped:
+    """One optimiser step: the micro-batches' summed losses, divided once by all their trained tokens (or pairs).
+
+    A loss or gradient that is not finite is never stepped on; the rows it came with are told, and so are those of a
+    loss that stands out among ``spikes``. ``ready`` are the batches, where they are made already.
+    """
+    begun, ranks = time.perf_counter(), work.engine.ranks
+    mine = ranks.share(micros)
+    ranks.reach(f"step {step + 1}")
+    if ready is None:
+        made = [collated(work, items) for _, items, _ in mine]
+        ready = Ready(made, time.perf_counter() - begun)
+    else:
+        begun -= ready.waited
+    counted = [batch for batch, (_, _, counts) in zip(ready.batches, mine, strict=True) if counts]
+    own = ([one.units, one.tokens, one.targets] for one in counted)
+    count, tokens, targets = map(int, ranks.sums([sum(few) for few in zip((0, 0, 0), *own, strict=True)]))
+    with watching(work.model) if work.debug else nullcontext(Seen()) as seen:
+        losses = [
+            _accumulated(work, batch, count if counts else None, (step, number), last=place == len(mine))
+            for place, (batch, (number, _, counts)) in enumerate(zip(ready.batches, mine, strict=True), 1)
+        ][: len(counted)]
+    if ready.meanwhile is not None:
+        ready.meanwhile()
+    totals: list[float] = torch.stack([loss.total for loss in losses]).tolist() if losses else []
+    if work.scaler is not None:
+        work.scaler.unscale(work.optimizer)
     rate = work.rate(step)
-    finite = math.isfinite(total) and math.isfinite(norm)
-    if finite:
-        for group in work.optimizer.param_groups:
-            group["lr"] = rate
-        work.optimizer.step()
-    work.optimizer.zero_grad(set_to_none=True)
+    for group in work.optimizer.param_groups:
+        group["lr"] = rate
+    norm = work.engine.clip(work.model, work.clip)
+    loss = ranks.sums([sum(totals)])[0] / max(1, count)
+    cause = _cause(work, loss, norm)
+    if spikes is not None and not cause and spikes.is_spike(loss):
+        heights = [total / max(1, batch.units) for total, batch in zip(totals, counted, strict=True)]
+        height, worst = max(zip(heights, range(len(heights)), strict=True), default=(-math.inf, 0))
+        if work.alone:
+            rows = _highest_first(work, step, worst, micros[worst])
+        else:
+            rows = tuple(max(ranks.all((height, counted[worst].origins if counted else ())))[1])
+        work.tell(step + 1, f"the loss of step {step + 1} stands out: {loss:.4g} ({rows_told(rows)})", rows)
+    if not cause:
+        _step(work)
+    if cause or seen.name:
+        work.engine.forget(work.optimizer)
+        _tell_nonfinite(work, step, [items for _, items, counts in mine if counts], totals, cause, seen.name)
+    if work.scaler is not None:
+        work.scaler.update()
+    work.engine.forget(work.optimizer)
     return Stepped(
         step=step + 1,
         epoch=epoch,
-        loss=total / max(1, count),
+        loss=loss,
         lr=rate,
         gradient_norm=norm,
-        tokens=sum(batch.tokens for batch in batches),
-        targets=count,
+        tokens=tokens,
+        targets=targets,
         seconds=time.perf_counter() - begun,
-        waited=waited,
+        waited=ready.waited,
         memory=work.engine.memory(),
-        skipped=not finite,
+        skipped=bool(cause),
+        cause=cause,
+        metrics=_means(work, losses),
     )
+
+
+def _step(work: Work) -> None:
+    try:
+        work.engine.step(work.optimizer)
+    except (RuntimeError, MemoryError) as error:
+        if not out_of_memory(error):
+            raise
+        raise RunError(
+            "memory ran out for the optimiser's state",
+            place="optimizer.kind",
+            remedy="use one with less state (adamw_8bit, adafactor), or adapter.kind: lora",
+        ) from error
+
+
+def _cause(work: Work, loss: float, norm: float) -> str:
+    """What is not finite, or nothing: a gradient may overflow for its scale alone, which can fall."""
+    if not math.isfinite(loss):
+        return "loss"
+    if math.isfinite(norm):
+        return ""
+    return "overflow" if work.scaler is not None and work.scaler.can_fall else "gradient"
+
+
+def _tell_nonfinite(
+    work: Work, step: int, micros: list[list[Item]], totals: list[float], cause: str, seen: str
+) -> None:
+    """Say what was not finite, where it began (``seen``, if that is known already), and with which rows."""
+    if cause == "overflow":
+        work.tell(step + 1, f"step {step + 1} was skipped: gradients overflow at this loss scale, which falls", ())
+        return
+    finding = Finding(seen)
+    if work.alone and (cause or not seen):
+
+        def attempt(number: int, items: list[Item]) -> tuple[torch.Tensor, tuple[str, ...]]:
+            batch = collated(work, items)
+            return _loss(work, batch, (step, number)).total, batch.origins
+
+        devices = [work.engine.device] if work.engine.device.type == "cuda" else []
+        found = find(work.model, micros, totals, attempt, work.engine.backward, devices)
+        finding = Finding(seen or found.where, found.rows)
+    elif cause == "loss":
+        lost = [micro for micro, total in zip(micros, totals, strict=True) if not math.isfinite(total)]
+        rows = tuple(tokens_of(work.store, work.documents, one).origin for micro in lost for one in micro)
+        finding = Finding(seen, tuple(row for some in work.engine.ranks.all(rows) for row in some))
+    what = f"step {step + 1} was skipped: its {cause} is not finite" if cause else f"step {step + 1}: not finite"
+    work.tell(step + 1, f"{what}{finding}", finding.rows)
+
+
+def _highest_first(work: Work, step: int, number: int, items: list[Item]) -> tuple[str, ...]:
+    """The rows of a micro-batch, those with the highest loss by themselves first."""
+    losses: list[tuple[float, tuple[str, ...]]] = []
+    devices = [work.engine.device] if work.engine.device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices), torch.no_grad():
+        for item in items:
+            batch = collated(work, [item])
+            losses.append((float(_loss(work, batch, (step, number)).total) / max(1, batch.units), batch.origins))
+    return tuple(row for _, rows in sorted(losses, key=lambda one: -one[0]) for row in rows)
+
+
+def collated(work: Work, items: Sequence[Item]) -> Batch:
+    """The batch of some documents of the feed."""
+    return work.method.collate([tokens_of(work.store, work.documents, item) for item in items])
 
 
 def tokens_of(store: TokenStore, documents: Sequence[int], item: Item) -> Tokens:
@@ -129,8 +255,23 @@ def tokens_of(store: TokenStore, documents: Sequence[int], item: Item) -> Tokens
     return replace(whole, ids=whole.ids[part], trained=whole.trained[part])
 
 
-def _accumulate(work: Work, batch: Batch, count: int) -> float:
-    with work.engine.autocast():
-        loss = work.method.loss(work.model, batch.to(work.engine.device))
-    work.engine.backward(loss.total / max(1, count))
-    return float(loss.total.detach())
+def _means(work: Work, losses: Sequence[Loss]) -> dict[str, float]:
+    """The means of an objective's metrics over the step, of all processes."""
+    ranks = work.engine.ranks
+    if ranks.count == 1:
+        return means((one.metrics, one.count) for one in losses)
+    return means_among([(one.metrics, one.count) for one in losses], ranks)
+
+
+def _loss(work: Work, batch: Batch, place: tuple[int, int], *, last: bool = True) -> Loss:
+    """The loss of a micro-batch; ``place`` is its step and its number therein, ``last``: this process's last one."""
+    with work.engine.autocast(), work.noise.of(batch.boundaries, *place) if work.noise else nullcontext():
+        return work.engine.loss(work.method, work.model, batch.to(work.engine.device), last=last)
+
+
+def _accumulated(work: Work, batch: Batch, count: int | None, place: tuple[int, int], *, last: bool) -> Loss:
+    """The loss of a micro-batch, detached once its gradients are added; without a count it adds nothing."""
+    loss = _loss(work, batch, place, last=last)
+    part = loss.total * 0.0 if count is None else loss.total / max(1, count)
+    work.engine.backward(part if work.scaler is None else work.scaler.scaled(part))
+    return replace(loss, total=loss.total.detach())

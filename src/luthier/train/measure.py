@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
+
+import torch
 
 from luthier.data.example import Example
 from luthier.evaluate.generate import Answer, answer
@@ -31,42 +35,54 @@ class Measure:
     engine: Engine
     method: Method
 
-    def loss(self, model: Any, step: int) -> float | None:
-        """The mean evaluation loss, or None where there are no evaluation rows."""
+    def loss(self, model: Any, step: int) -> dict[str, float]:
+        """The mean evaluation loss by its name, or nothing where there are no evaluation rows."""
         if self.inputs.evaluation is None:
-            return None
+            return {}
         begun = time.monotonic()
+        ranks = self.engine.ranks
+        ranks.reach(f"the evaluation at step {step}")
         size = self.recipe.batch.evaluate or self.recipe.batch.micro
         capacity = size * (self.recipe.pack.length or self.recipe.data.max_length)
-        loss, count = mean_loss(
-            model,
-            self.method,
-            self.inputs.evaluation,
-            self.inputs.evaluation_documents,
-            capacity=capacity,
-            device=self.engine.device,
-            autocast=self.engine.autocast,
-        )
-        event = Evaluated(step=step, loss=loss, targets=count, seconds=time.monotonic() - begun)
+        with self._cast(model):
+            loss, count, metrics = mean_loss(
+                model,
+                self.method,
+                self.inputs.evaluation,
+                self.inputs.evaluation_documents,
+                capacity=capacity,
+                device=self.engine.device,
+                autocast=self.engine.autocast,
+                among=ranks,
+                through=self.engine.loss,
+            )
+        seconds = time.monotonic() - begun
+        event = Evaluated(step=step, loss=loss, targets=count, seconds=seconds, metrics=metrics)
         self.log.write(event)
         self.display.evaluated(event)
-        return loss
+        return {"loss": loss, **metrics}
 
     def answers(self, model: Any, when: str, step: int) -> None:
         """Answer the test rows, if the recipe asks for it, and keep every answer beside the run."""
         if self.recipe.evaluate.generate:
             self._answer(model, self.inputs.test, when, when, step)
 
-    def answers_during(self, model: Any, step: int) -> None:
-        """Answer the evaluation rows' questions, if the recipe asks for it."""
-        self._answer(model, self.inputs.asked, f"at step {step} of", f"step-{step:08d}", step)
+    def answers_during(self, model: Any, step: int) -> dict[str, float]:
+        """Answer the evaluation rows' questions, if the recipe asks for it; their metrics by name."""
+        return self._answer(model, self.inputs.asked, f"at step {step} of", f"step-{step:08d}", step)
 
-    def _answer(self, model: Any, examples: list[Example], when: str, name: str, step: int) -> None:
+    def _cast(self, model: Any) -> Any:
+        """What to measure in: weights in the compute type, where the recipe asks for it."""
+        full = self.recipe.precision.full_evaluation
+        return cast_weights(model, self.engine.compute) if full else nullcontext()
+
+    def _answer(self, model: Any, examples: list[Example], when: str, name: str, step: int) -> dict[str, float]:
         settings, template = self.recipe.evaluate, self.inputs.template
         if not (examples and template):
-            return
+            return {}
         begun = time.monotonic()
-        with self.display.counting(f"answering {len(examples)} questions {when} training") as told:
+        asking = self.display.counting(f"answering {len(examples)} questions {when} training")
+        with asking as told, self._cast(model):
             answers = answer(
                 model,
                 examples,
@@ -77,9 +93,10 @@ class Measure:
                 told=told,
             )
         rows = [_row(one, settings.metrics) for one in answers]
-        self.folder.answers.mkdir(exist_ok=True)
         file = self.folder.answers / f"{name}.jsonl"
-        write_whole(file, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+        if self.engine.ranks.first:
+            self.folder.answers.mkdir(exist_ok=True)
+            write_whole(file, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
         event = Answered(
             step=step,
             when=when,
@@ -91,6 +108,7 @@ class Measure:
         )
         self.log.write(event)
         self.display.answered(event)
+        return event.metrics
 
     def table(self) -> None:
         """Show the answers before and after, as the events tell them."""
@@ -98,6 +116,19 @@ class Measure:
         by_time = {event.when: event for event in answered}
         if "after" in by_time:
             self.display.before_and_after(by_time.get("before"), by_time["after"])
+
+
+@contextmanager
+def cast_weights(model: torch.nn.Module, kind: torch.dtype) -> Iterator[None]:
+    """Hold a model's fp32 weights in another type while the context lasts; they come back bit for bit."""
+    kept = {one: one.data for one in model.parameters() if one.dtype is torch.float32 and kind is not torch.float32}
+    try:
+        for parameter, data in kept.items():
+            parameter.data = data.to(kind)
+        yield
+    finally:
+        for parameter, data in kept.items():
+            parameter.data = data
 
 
 def spread(rows: list[dict[str, Any]], count: int) -> list[dict[str, Any]]:

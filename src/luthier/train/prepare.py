@@ -13,6 +13,7 @@ import numpy as np
 from luthier.data.duplicates import copies
 from luthier.data.encoder import Encoder
 from luthier.data.example import TEXT, Example
+from luthier.data.fill import told_of
 from luthier.data.jsonl_copy import with_copies
 from luthier.data.order import Feed, feed_of
 from luthier.data.pipeline import Preparation, examples, prepare, split_holdout
@@ -66,7 +67,7 @@ def prepare_inputs(recipe: Recipe, display: Display, warnings: tuple[str, ...] =
     encoder = Encoder.open(tokenizer)
     recipe, told = with_template(recipe, encoder)
     store, event = _prepared(recipe, "train", recipe.data.train, tokenizer, display)
-    train, held = split_holdout(len(store), recipe.data.holdout, recipe.seed)
+    train, held = split_holdout(store.origins.rows, recipe.data.holdout, recipe.seed)
     evaluation, events = (store if len(held) else None), [event]
     if recipe.data.evaluate:
         evaluation, event = _prepared(recipe, "evaluation", recipe.data.evaluate, tokenizer, display)
@@ -137,7 +138,12 @@ def _prepared(
     begun = time.perf_counter()
     with display.counting(f"preparing the {name} rows") as told:
         store, cached = prepare(recipe, sources, tokenizer, told, display.stage)
-    packs = feed_of(recipe, store.lengths, store.sources if name == "train" else None).packs(0)
+    if name == "train":
+        own, _ = split_holdout(store.origins.rows, recipe.data.holdout, recipe.seed)
+        feed = feed_of(recipe, store.lengths[own], store.sources[own])
+    else:
+        feed = feed_of(recipe, store.lengths)
+    packs = feed.packs(0)
     event = Prepared(
         step=0,
         name=name,
@@ -147,7 +153,7 @@ def _prepared(
         packs=len(packs),
         cached=cached,
         seconds=time.perf_counter() - begun,
-        summary=store.summary,
+        summary={**store.summary, **told_of(feed, packs)},
     )
     display.prepared(event)
     return store, event

@@ -19,6 +19,18 @@ from luthier.record.folder import RunFolder
 FREE = ("output", "track", "checkpoint", "evaluate", "runtime", "data.cache", "data.workers", "data.test")
 """Settings that may differ when a run goes on: they do not change what is learned, or only how fast."""
 
+STATE = (
+    *("model.path", "model.scratch", "model.trainable", "model.last_layers", "tokenizer", "adapter", "quantise"),
+    *("method.kind", "optimizer.kind", "optimizer.args"),
+)
+"""Settings that a checkpoint's weights and optimiser state belong to."""
+
+ORDER = (
+    *("seed", "pack", "batch.drop_last"),
+    *("data.shuffle", "data.group_by_length", "data.curriculum", "data.mix", "data.holdout"),
+)
+"""Settings that say which rows the steps to come are made of."""
+
 
 @dataclass(frozen=True, slots=True)
 class Start:
@@ -97,6 +109,43 @@ def differences(before: Any, now: Any, prefix: str = "") -> list[str]:
             for change in differences(before.get(key), now.get(key), f"{prefix}.{key}" if prefix else key)
         ]
     return [] if before == now else [f"{prefix} (was {before!r}, now {now!r})"]
+
+
+def check_changes(before: dict[str, Any] | None, now: dict[str, Any], place: str) -> list[str]:
+    """What differs between the recipe that made a checkpoint and the one that goes on from it, both as they run here,
+    with what stands in for what is not there: changes that the rest of a run is free to make (a rate, a schedule, a
+    number type). None stands for a checkpoint that does not say.
+
+    Raises:
+        CheckpointError: its state belongs to something else, or its rows would come in another order.
+    """
+    if before is None:
+        return []
+    faults: list[Fault] = []
+    said: list[str] = []
+    for change in differences(before, now):
+        key = change.partition(" (")[0]
+        if key.startswith(STATE) and key != "adapter.dropout":
+            faults.append(Fault(f"belongs to another {change}", place, "set it back, or checkpoint.resume: never"))
+        elif key.startswith(ORDER):
+            faults.append(_other_rows(change, place))
+        elif key not in ("batch.micro", "batch.accumulation", "batch.world"):
+            said.append(change)
+    if _packs(before) != _packs(now):
+        faults.append(_other_rows(f"number of packs a step (was {_packs(before)}, now {_packs(now)})", place))
+    if faults:
+        raise CheckpointError(*faults)
+    return said
+
+
+def _other_rows(change: str, place: str) -> Fault:
+    reason = f"goes through its rows in another order: {change}; some would come twice and others never"
+    return Fault(reason, place, "set it back, or checkpoint.resume: never")
+
+
+def _packs(tree: dict[str, Any]) -> int:
+    batch = tree["batch"]
+    return int(batch["micro"] * batch["accumulation"] * (batch["world"] or 1))
 
 
 def _move_aside(folder: RunFolder) -> None:

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+from dataclasses import asdict, replace
 from pathlib import Path
 
-from luthier.dialects.document import to_yaml
+from rich.console import Console
+
+from luthier.dialects.document import load_yaml, to_yaml
 from luthier.dialects.reading import Reading
+from luthier.environment import processes, world
 from luthier.errors import RunError
-from luthier.plan.verdict import verdict
+from luthier.plan.engine import engine_of
+from luthier.plan.verdict import Verdict, verdict
+from luthier.recipe import Recipe
 from luthier.record.events import EventLog
 from luthier.record.folder import RunFolder, write_json, write_whole
+from luthier.record.silent import NoLog
+from luthier.track.tracking import Tracking
 from luthier.train.display import Display
-from luthier.train.interrupt import interruptions
+from luthier.train.interrupt import Interrupted, interruptions
 from luthier.train.prepare import Inputs, prepare_inputs
-from luthier.train.resume import decide
+from luthier.train.ranks import Ranks, join, leave
+from luthier.train.resume import Start, decide
 
 
 def run(reading: Reading, display: Display) -> RunFolder:
@@ -23,23 +33,77 @@ def run(reading: Reading, display: Display) -> RunFolder:
         LuthierError: the recipe, the inputs or the run are at fault; whatever was done stays.
         Interrupted: a signal asked the run to stop; it stopped at a whole checkpoint.
     """
+    place = world()
+    reading = _as_begun(reading)
     found = verdict(reading)
     if found.refused:
-        raise RunError(*found.refused)
+        raise _silenced(place.rank == 0, RunError(*found.refused), 2)
+    engine = engine_of(found.recipe, place.size).name
+    ranks = join(found.recipe, alone=engine == "single")
+    try:
+        folder = _carry_out(reading, found, display if ranks.first else _silent(), ranks)
+    except Interrupted as stopped:
+        raise _silenced(ranks.first, stopped, stopped.code) from None
+    except Exception as error:
+        if ranks.failed(error):
+            raise
+        raise SystemExit(2) from error
+    leave()
+    return folder
+
+
+def _silenced(speaks: bool, error: Exception, code: int) -> BaseException:
+    """An error, from the process that tells it; the others only end."""
+    return error if speaks else SystemExit(code)
+
+
+def _silent() -> Display:
+    return Display(Console(quiet=True), live=False)
+
+
+def _as_begun(reading: Reading) -> Reading:
+    """The reading with as many processes behind a step as the run in its folder began with, where it names none: a run
+    that goes on with more or fewer keeps its steps."""
+    recipe, folder = reading.recipe, RunFolder(Path(reading.recipe.output.dir))
+    if recipe.batch.world is not None or recipe.checkpoint.resume == "never":
+        return reading
+    before = load_yaml(folder.recipe.read_text(encoding="utf-8"), "").value if folder.recipe.exists() else None
+    begun = processes() if before is None else before.get("batch", {}).get("world")
+    batch = recipe.batch.model_copy(update={"world": begun})
+    return replace(reading, recipe=recipe.model_copy(update={"batch": batch}))
+
+
+def _carry_out(reading: Reading, found: Verdict, display: Display, ranks: Ranks) -> RunFolder:
     folder = RunFolder(Path(reading.recipe.output.dir))
-    with folder.claimed():
-        start = decide(reading.recipe, folder)
+    with folder.claimed() if ranks.first else nullcontext():
+        start = _told(decide(reading.recipe, folder) if ranks.first else None, ranks)
         if start.finished:
             display.stage(f"{folder.root} is finished already (checkpoint.resume=never runs it again)")
             return folder
-        inputs = prepare_inputs(found.recipe, display, found.instead)
-        display.plan(inputs.plan)
-        _write_down(reading, inputs, folder)
+        inputs = ranks.after_first("preparing the rows", lambda: prepare_inputs(found.recipe, display, found.instead))
+        if ranks.first:
+            display.plan(inputs.plan)
+            _write_down(reading, inputs, folder)
         from luthier.train.session import Session
 
-        with EventLog(folder.events) as log, interruptions() as asked:
-            Session(found.recipe, folder, inputs, display, log, asked).carry_out(start)
+        with _log(found.recipe, reading, folder, display) if ranks.first else NoLog() as log, interruptions() as asked:
+            Session(found.recipe, folder, inputs, display, log, asked, ranks).carry_out(start)
     return folder
+
+
+def _log(recipe: Recipe, reading: Reading, folder: RunFolder, display: Display) -> EventLog:
+    """The run's log, and behind it the trackers that the recipe names and that are here."""
+    if not recipe.track.to:
+        return EventLog(folder.events)
+    return Tracking(folder.events, recipe, reading.recipe.tree(), display.warn)
+
+
+def _told(start: Start | None, ranks: Ranks) -> Start:
+    """Where the first process has found that the run starts."""
+    tree = asdict(start) if start else {}
+    told = ranks.told({**tree, "checkpoint": str(tree["checkpoint"])} if tree.get("checkpoint") else tree)
+    checkpoint = told.get("checkpoint")
+    return Start(**{**told, "checkpoint": Path(checkpoint) if checkpoint else None})
 
 
 def _write_down(reading: Reading, inputs: Inputs, folder: RunFolder) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import shutil
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,11 @@ import transformers
 import luthier
 from luthier.environment import cores
 from luthier.errors import CheckpointError, LuthierError
-from luthier.methods.method import Method
+from luthier.methods.method import Method, method_of
 from luthier.model.adapters import add_adapter
 from luthier.model.frozen import fingerprints, moved
+from luthier.model.kernels.apply import facts_of, put_kernels
+from luthier.model.kernels.choose import choose
 from luthier.model.load import build_model
 from luthier.model.merge import merge
 from luthier.plan.compute import remember_speed
@@ -26,26 +29,38 @@ from luthier.recipe import Recipe
 from luthier.record.checkpoints import retire
 from luthier.record.events import Compared, EventLog, Finished, Saved, Started, Stepped, Stopped, Warned
 from luthier.record.folder import RunFolder
-from luthier.registry import resolve
-from luthier.train import checkpoint
+from luthier.train import best, checkpoint
 from luthier.train.display import Display
 from luthier.train.due import due
+from luthier.train.engines.choose import engine_for
 from luthier.train.engines.engine import Engine
 from luthier.train.interrupt import Asked, Interrupted
-from luthier.train.loop import Progress, Work, train
+from luthier.train.loop import train
 from luthier.train.measure import Measure
+from luthier.train.noise import Noise
 from luthier.train.optimizer import build_optimizer
 from luthier.train.prepare import Inputs
+from luthier.train.ranks import Ranks
+from luthier.train.reference import with_reference
 from luthier.train.result import save_result
-from luthier.train.resume import Start
+from luthier.train.resume import Start, check_changes
+from luthier.train.scaler import Scaler
 from luthier.train.schedule import learning_rates
+from luthier.train.work import Progress, Work
 
 
 class Session:
     """Trains from a start to the end; every effect goes through the engine, the event log or the folder."""
 
     def __init__(
-        self, recipe: Recipe, folder: RunFolder, inputs: Inputs, display: Display, log: EventLog, asked: Asked
+        self,
+        recipe: Recipe,
+        folder: RunFolder,
+        inputs: Inputs,
+        display: Display,
+        log: EventLog,
+        asked: Asked,
+        ranks: Ranks,
     ) -> None:
         self.recipe, self.folder, self.inputs, self.display, self.log, self.asked = (
             recipe,
@@ -55,16 +70,23 @@ class Session:
             log,
             asked,
         )
-        engine = "single" if recipe.parallel.engine == "auto" else recipe.parallel.engine
-        self.engine: Engine = resolve("engines", engine)(recipe)
-        self.method: Method = resolve("methods", recipe.method.kind)()
+        self.ranks = ranks
+        self.engine: Engine = engine_for(recipe, ranks)
+        self.method: Method = method_of(recipe)
         display.stage(f"loading the model from {inputs.model}" if inputs.model else "building the model from scratch")
         special = {f"{name}_id": inputs.encoder.id_of(name) for name in ("bos_token", "eos_token", "pad_token")}
         bare = build_model(recipe, inputs.encoder.vocabulary, inputs.model, special)
-        self.model: Any = self.engine.wrap(add_adapter(bare, recipe, inputs.new_tokens))
-        self._prints = fingerprints(self.model)
-        torch.manual_seed(recipe.seed)
-        self.optimizer = build_optimizer(self.model, recipe)
+        adapted = add_adapter(bare, recipe, inputs.new_tokens)
+        self.kernels = choose(recipe, facts_of(adapted, self.engine.device, self.engine.compute))
+        self.model: Any = self.engine.wrap(put_kernels(adapted, recipe, self.kernels, self.engine.device))
+        self.method = with_reference(self.method, self.model, recipe, inputs, folder, self.engine, display)
+        with self.engine.whole(self.model) as here:
+            self._prints = fingerprints(self.model) if here else {}
+        torch.manual_seed(recipe.seed + ranks.index)
+        self.optimizer = self.engine.attach(self.model, self.method, build_optimizer(self.model, recipe))
+        alpha = recipe.method.neftune_alpha
+        self.noise = Noise(self.model, alpha, recipe.seed) if alpha else None
+        self.scaler = Scaler(self.engine.device.type) if self.engine.compute is torch.float16 else None
         self.progress = Progress()
         self.measure = Measure(recipe, folder, inputs, display, log, self.engine, self.method)
         self.total = inputs.plan.steps
@@ -88,7 +110,7 @@ class Session:
         begun = time.monotonic()
         self._begin(start)
         if self.progress.step == 0 and self.recipe.evaluate.at_start:
-            self._measure_loss()
+            self.measure.loss(self.model, 0)
             self.measure.answers(self.model, "before", 0)
         self.display.begin(self.progress.step, self.total)
         first = self.progress.step
@@ -97,7 +119,7 @@ class Session:
                 train(self._work(), self.progress, self._after)
         finally:
             self.display.end()
-        if self._seconds_of_steps and self.progress.step > first:
+        if self._seconds_of_steps and self.progress.step > first and self.ranks.count == 1:
             done = (self.progress.step - first) / self.total
             plan = self.inputs.plan
             remember_speed(self.engine.device.type, plan.compute, plan.operations * done / self._seconds_of_steps)
@@ -115,13 +137,20 @@ class Session:
             feed=self.inputs.feed,
             total=self.total,
             clip=self.recipe.optimizer.clip,
+            noise=self.noise,
+            scaler=self.scaler,
+            most_skipped=self.recipe.precision.most_skipped,
+            find_micro=self.recipe.batch.find_micro,
+            debug=self.recipe.runtime.debug,
+            alone=self.ranks.count == 1,
+            tell=self._warn_of,
         )
 
     def _begin(self, start: Start) -> None:
         for message in start.skipped:
             self._warn(f"passed over a damaged checkpoint: {message}")
         if start.checkpoint is not None:
-            state = checkpoint.load(start.checkpoint)
+            state = checkpoint.load(start.checkpoint, dict(self.model.named_parameters()))
             self._put_back(state, str(start.checkpoint))
             self.display.stage(f"going on from {start.checkpoint}")
         environment = {
@@ -133,7 +162,10 @@ class Session:
             "platform": platform.platform(),
             "cores": cores(),
             "threads": torch.get_num_threads(),
+            "processes": self.ranks.count,
+            "engine": type(self.engine).__name__,
             "compute": str(self.engine.compute).removeprefix("torch."),
+            "kernels": {name: one.name for name, one in self.kernels.items()},
         }
         self.log.write(
             Started(
@@ -155,15 +187,14 @@ class Session:
                 place=place,
                 remedy="put the rows back, or set output.dir to another folder",
             )
+        for change in check_changes(state.progress.pop("recipe", None), self.recipe.tree(), place):
+            self._warn(f"goes on with another {change}")
         if not state.optimizer:
             raise CheckpointError("holds no optimiser state", place=place, remedy="set checkpoint.resume: never")
-        own = dict(self.model.named_parameters())
-        with torch.no_grad():
-            for name, tensor in state.weights.items():
-                own[name].copy_(tensor)
-        checkpoint.restore_optimizer(self.optimizer, state.optimizer)
-        checkpoint.restore_random(state.random, self.engine.device)
+        self.engine.restore(self.model, self.optimizer, state)
         self.progress = Progress(**state.progress)
+        if self.scaler is not None and "scaler" in self.progress.extra:
+            self.scaler.restore(self.progress.extra["scaler"])
 
     def _after(self, event: Stepped) -> bool:
         """What happens after a step; returns whether the run is to stop."""
@@ -172,53 +203,46 @@ class Session:
         if self._recorded(event.step) or last or (event.step == 1 and self.recipe.track.first_step) or event.skipped:
             self.log.write(event)
         self.display.stepped(event)
-        if event.skipped:
-            self._warn(f"step {event.step} was skipped: its loss or gradient is not finite")
-        stop = False
+        stop = improved = False
         if self.inputs.evaluation is not None and self._evaluation_due(event.step):
-            stop = self._no_improvement(self._measure_loss())
-            self.measure.answers_during(self.model, event.step)
+            improved = self._evaluated()
+            stop = best.out_of_patience(self.progress, self.recipe.evaluate)
         if stop:
             self._reason = self.progress.extra["stopped"] = "early stopping"
-        asked = self.asked.number
-        if self._checkpoint_due(event.step) or stop or (last and self.recipe.checkpoint.every != "never") or asked:
+        asked, end = self.ranks.largest(self.asked.number), last and self.recipe.checkpoint.every != "never"
+        if self._checkpoint_due(event.step) or stop or end or asked or (improved and self.recipe.evaluate.keep_best):
             self._save()
         if asked is not None and not last:
             raise Interrupted(asked)
         return stop
 
-    def _measure_loss(self) -> float | None:
-        return self.measure.loss(self.model, self.progress.step)
-
-    def _no_improvement(self, loss: float | None) -> bool:
-        """Keep count of evaluations without improvement; returns whether patience is at its end."""
-        progress, settings = self.progress, self.recipe.evaluate
-        if loss is None:
-            return False
-        if progress.best is None or loss < progress.best - settings.threshold:
-            progress.best, progress.best_step, progress.without_improvement = loss, progress.step, 0
-        else:
-            progress.without_improvement += 1
-        return settings.patience is not None and progress.without_improvement >= settings.patience
+    def _evaluated(self) -> bool:
+        """Measure the model; returns whether it has never been better."""
+        step = self.progress.step
+        figures = {**self.measure.loss(self.model, step), **self.measure.answers_during(self.model, step)}
+        return best.note(self.progress, figures, self.recipe.evaluate)
 
     def _save(self) -> None:
         begun = time.monotonic()
-        weights = {name: parameter for name, parameter in self.model.named_parameters() if parameter.requires_grad}
+        self.ranks.reach(f"the checkpoint of step {self.progress.step}")
         only = self.recipe.checkpoint.weights_only
+        if self.scaler is not None:
+            self.progress.extra["scaler"] = self.scaler.state()
         state = checkpoint.State(
-            weights=weights,
-            optimizer={} if only else checkpoint.optimizer_tensors(self.optimizer),
-            random=checkpoint.random_tensors(self.engine.device),
-            progress={**asdict(self.progress), "data": self.inputs.store.key},
+            **self.engine.state(self.model, self.optimizer, weights_only=only),
+            progress={**asdict(self.progress), "data": self.inputs.store.key, "recipe": self.recipe.tree()},
         )
         self.log.sync()
         try:
-            path = checkpoint.save(self.folder.checkpoints, f"step-{self.progress.step:08d}", state)
+            path = checkpoint.save(self.folder.checkpoints, f"step-{self.progress.step:08d}", state, self.ranks)
         except CheckpointError as error:
             self._warn(str(error))
             return
-        retire(self.folder.checkpoints, self.recipe.checkpoint.keep_last)
-        size = sum(file.stat().st_size for file in path.iterdir())
+        spare = self.progress.best_step if self.recipe.evaluate.keep_best else None
+        if not self.ranks.first:
+            return
+        retire(self.folder.checkpoints, self.recipe.checkpoint.keep_last, spare)
+        size = sum(file.stat().st_size for file in path.rglob("*"))
         event = Saved(step=self.progress.step, path=self._inside(path), bytes=size, seconds=time.monotonic() - begun)
         self.log.write(event)
         self.display.saved(event)
@@ -228,8 +252,23 @@ class Session:
         return str(path.relative_to(self.folder.root)) if path.is_relative_to(self.folder.root) else str(path)
 
     def _warn(self, message: str) -> None:
-        self.log.write(Warned(step=self.progress.step, message=message))
+        self._warn_of(self.progress.step, message, ())
+
+    def _warn_of(self, step: int, message: str, rows: Sequence[str]) -> None:
+        self.log.write(Warned(step=step, message=message, rows=list(rows)))
         self.display.warn(message)
+
+    def _choose(self) -> None:
+        """Give the model its best weights again, where the recipe ends with them and they are not the last."""
+        if not self.recipe.evaluate.keep_best:
+            return
+        metric = self.recipe.evaluate.best_metric
+        chosen = best.put_back(self.model, self.engine, self.folder.checkpoints, self.progress, metric)
+        if isinstance(chosen, str):
+            self._warn(chosen)
+        elif chosen is not None:
+            self.log.write(chosen)
+            self.display.chosen(chosen)
 
     def _compare(self) -> None:
         """Prove that what trains has moved and nothing else."""
@@ -247,6 +286,15 @@ class Session:
         if found.drifted:
             self._warn(str(found))
 
+    def _result(self) -> None:
+        """Compare and save the whole model."""
+        self._compare()
+        event = save_result(self.model, self.recipe, self.inputs, self.folder, self.progress.step)
+        self.log.write(event)
+        self.display.saved(event)
+        if self.recipe.output.merge and self.recipe.adapter.kind != "none":
+            self._merge()
+
     def _merge(self) -> None:
         """The adapter in its base as a whole model, beside the result."""
         self.display.stage("merging the adapter into its base")
@@ -257,15 +305,16 @@ class Session:
     def _end(self, begun: float) -> None:
         reason = str(self.progress.extra.get("stopped", self._reason))
         if self.inputs.evaluation is not None and not self._evaluation_due(self.progress.step):
-            self._measure_loss()
-        self._compare()
-        event = save_result(self.model, self.recipe, self.inputs, self.folder, self.progress.step)
-        self.log.write(event)
-        self.display.saved(event)
-        if self.recipe.output.merge and self.recipe.adapter.kind != "none":
-            self._merge()
+            if self.recipe.evaluate.keep_best:
+                self._evaluated()
+            else:
+                self.measure.loss(self.model, self.progress.step)
+        self._choose()
+        with self.engine.whole(self.model) as here:
+            self.ranks.after_first("saving the result", self._result if here else lambda: None)
         self.measure.answers(self.model, "after", self.progress.step)
-        self.measure.table()
+        if self.ranks.first:
+            self.measure.table()
         self.log.write(
             Finished(
                 step=self.progress.step,

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from luthier.data.example import Message, RowFault
-from luthier.data.formats.turns import ROLES, messages_of, renamed
+from luthier.data.formats.turns import ROLES, messages_of, renamed, split_thought
 
 CALL = {"type": "function", "function": {"name": "find", "arguments": {"who": "Mira"}}}
 
@@ -124,3 +124,32 @@ def test_a_turn_that_is_none_says_why(turn: Any, reason: str) -> None:
     with pytest.raises(RowFault, match=reason) as caught:
         messages_of([turn])
     assert caught.value.remedy
+
+
+# Thoughts inside an answer's text.
+
+
+@pytest.mark.parametrize(
+    ("content", "thought", "answer"),
+    [
+        ("<think>\nHm.\n</think>\n\nMira. ", "Hm.", "Mira. "),
+        ("<reasoning>Hm.</reasoning>Mira.", "Hm.", "Mira."),
+        (
+            "<|begin_of_thought|> Hm. <|end_of_thought|>\n<|begin_of_solution|> Mira. <|end_of_solution|>",
+            "Hm.",
+            "Mira.",
+        ),
+        ("No <think> is closed.", "", "No <think> is closed."),
+    ],
+)
+def test_a_thought_is_split_from_the_answer(content: str, thought: str, answer: str) -> None:
+    split = split_thought(Message("assistant", content))
+    assert (split.thought, split.content) == (thought, answer)
+    assert split_thought(Message("user", content)).content == content
+
+
+def test_a_thought_that_cannot_be_split_is_named() -> None:
+    with pytest.raises(RowFault, match="text before its <think>"):
+        split_thought(Message("assistant", "Well. <think>Hm.</think>Mira."))
+    with pytest.raises(RowFault, match="learned in parts"):
+        split_thought(Message("assistant", "<think>Hm.</think>Mira.", learned=((0, 3),)))

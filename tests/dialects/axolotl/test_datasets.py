@@ -101,10 +101,12 @@ def test_prompts_are_those_of_axolotls_code(name: str, row: dict[str, Any], text
 
 
 def test_the_answer_of_reflection_has_its_headings(tmp_path: Path) -> None:
-    found = example("type: reflection", {**ADD_INPUT, "reflection": "No.", "corrected": "3"}, tmp_path)
+    found = example("type: reflection:instruct", {**ADD_INPUT, "reflection": "No.", "corrected": "3"}, tmp_path)
     asked, answer = (piece.text for piece in found.pieces)
     assert asked.endswith("to the generation\n\n### Instruction:\nAdd.\n\n### Input:\n1+1\n\n### Response:\n")
     assert answer == "### Thought:\n2\n\n### Agent Reflection:\nNo.\n\n### Final Response:\n3"
+    bare = example("type: reflection", {**ADD_INPUT, "reflection": "No.", "corrected": "3"}, tmp_path)
+    assert asked.endswith(bare.pieces[0].text) and bare.pieces[0].text.startswith("### Instruction:")
 
 
 @pytest.mark.parametrize("name", ["alpaca", "oasst", "gpteacher", "jeopardy", "alpaca_instruct.load"])

@@ -155,7 +155,8 @@ def test_pretraining_is_told_from_its_dataset() -> None:
         ("sequence_len: 12.5", "sequence_len", "not a value that sequence_len takes"),
         ("lora_target_linear: true\nlora_target_modules: [lm_head]", "lora_target_modules", "keep lora_target_linear"),
         ("lr_scheduler_kwargs: {waves: 2}", "lr_scheduler_kwargs", "no waves"),
-        ("kto_desirable_weight: 0.2", "kto_desirable_weight", "not there"),
+        ("rl: dpo\ndpo_loss_type: [sigmoid, hinge]", "dpo_loss_type", "not there"),
+        ("rl: dpo\ndpo_use_weighting: true", "dpo_use_weighting", "not there"),
         ("load_4bit: true", "load_4bit", "load_in_4bit"),
         ("adapter: lora\npeft_layers_to_transform: [1]", "peft_layers_to_transform", "list the modules"),
     ],
@@ -170,11 +171,11 @@ def test_refusals(more: str, key: str, said: str) -> None:
     ("dataset", "key", "said"),
     [
         ("{path: a/b, type: jeopardi}", "type", "did you mean jeopardy"),
-        ("{path: a/b, type: stepwise_supervised}", "type", "'stepwise_supervised'"),
+        ("{path: a/b, type: stepwise_supervised}", "type", "judge the steps"),
         ("{path: a/b, type: chat_template, chat_template: phi_3}", "chat_template", "'phi_3'"),
         ("{path: a/b, type: chat_template, roles: {judge: [asker]}}", "roles", "'judge'"),
         ("{path: a/b, type: chat_template, roles_to_train: [judge]}", "roles_to_train", "'judge'"),
-        ("{path: a/b, type: chat_template, train_on_eos: last}", "train_on_eos", "write turn"),
+        ("{path: a/b, type: chat_template, train_on_eos: first}", "train_on_eos", "write turn, all, last or none"),
         ("{path: a/b, type: chat_template, chat_template_jinja: '{{ x }}'}", "chat_template_jinja", "save it"),
     ],
 )  # fmt: skip

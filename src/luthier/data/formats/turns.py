@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from luthier.data.example import Message, Ranges, RowFault
@@ -43,6 +44,34 @@ def renamed(value: Any, turns: Mapping[str, str], roles: Mapping[str, Sequence[s
 
 
 _KNOWN = {"role", "content", "trained", "trained_parts", "tool_calls", *FIELDS}
+
+
+_THOUGHTS = (("<think>", "</think>"), ("<reasoning>", "</reasoning>"), ("<|begin_of_thought|>", "<|end_of_thought|>"))
+_SOLUTION = ("<|begin_of_solution|>", "<|end_of_solution|>")
+
+
+def split_thought(message: Message) -> Message:
+    """An answer with the thought in its text as ``reasoning_content``, both without the white space around them.
+
+    >>> split_thought(Message("assistant", "<think>\\nHm.\\n</think>\\n\\nMira.")).fields
+    {'reasoning_content': 'Hm.'}
+    """
+    if message.role != "assistant":
+        return message
+    for opens, closes in _THOUGHTS:
+        before, found, rest = message.content.partition(opens)
+        thought, closed, content = rest.partition(closes)
+        if found and closed:
+            if before.strip():
+                raise RowFault(f"an answer has text before its {opens}", "leave split_thinking out, or move the text")
+            content = content.lstrip()
+            _, inside, solution = content.partition(_SOLUTION[0])
+            solution, solved, _ = solution.partition(_SOLUTION[1])
+            content = solution.strip() if inside and solved else content
+            if message.learned is not None:
+                raise RowFault("an answer is learned in parts and has a thought to split", "leave one of them out")
+            return replace(message, content=content, fields={**message.fields, "reasoning_content": thought.strip()})
+    return message
 
 
 def _turn(turn: Any, position: int) -> list[Message]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from luthier.dialects.axolotl.data import ALL_ROLES
 from luthier.dialects.axolotl.values import flag, found, mapping, names, text, truth
-from luthier.dialects.table import Cannot, Effect, Key, Refused, Row, Spread, Values, applied, inert, refused
+from luthier.dialects.table import Cannot, Effect, Key, Row, Spread, Values, applied, inert
 
 Convert = Callable[[Any, Values], Effect]
 
@@ -18,6 +18,7 @@ _ROLES = {
     "tool": ("tool", "function", "observation"),
 }
 _REASONING = "reasoning_content"
+_ENDS = ("turn", "all", "last", "none")
 
 
 def turn_rows(theirs: str, target: str) -> tuple[Row, ...]:
@@ -41,9 +42,10 @@ def turn_rows(theirs: str, target: str) -> tuple[Row, ...]:
         Key(f"{theirs}.field_human", f"{target}.roles.user", names),
         Key(f"{theirs}.field_model", f"{target}.roles.assistant", names),
         Spread(f"{theirs}.roles_to_train", learned, _train_on(theirs, target)),
-        Spread(f"{theirs}.train_on_eos", (), _ends, old=(f"{theirs}.train_on_eot",)),
+        Spread(f"{theirs}.train_on_eos", (f"{target}.train_on_eos",), _ends(theirs, target)),
+        Spread(f"{theirs}.train_on_eot", (f"{target}.train_on_eos",), _turn_ends(target)),
         Key(f"{theirs}.drop_system_message", f"{target}.drop_system", flag),
-        Refused(f"{theirs}.split_thinking", "turns are taken as they stand", "rewrite the rows"),
+        Key(f"{theirs}.split_thinking", f"{target}.split_thinking", flag),
     )
 
 
@@ -115,7 +117,34 @@ def _learned(asked: list[str], theirs: str, values: Values) -> list[str]:
     return [role for role, usual in known.items() if usual & set(asked)]
 
 
-def _ends(value: Any, values: Values) -> Effect:
-    if value in (None, "turn"):
-        return inert("each learned turn is learned with the token that ends it")
-    return refused(f"{value!r}: each learned turn is learned with the token that ends it, and no other", "write turn")
+def _ends(theirs: str, target: str) -> Convert:
+    """Which end tokens are learned; where the file names the tokens that end a turn, train_on_eot says it first."""
+
+    def spread(value: Any, values: Values) -> Effect:
+        if value is None:
+            return inert("null: turn, the token that ends each learned turn is learned with it")
+        if values.get("eot_tokens") and any(found(values, f"{theirs}.train_on_eot")):
+            return inert("eot_tokens names what ends a turn, and train_on_eot says which of them are learned")
+        return _ending(value, target)
+
+    return spread
+
+
+def _turn_ends(target: str) -> Convert:
+    """Which turns' end tokens are learned. Without eot_tokens these are the end tokens of train_on_eos, and a token
+    that either key asks for was learned: only ``all`` adds to the other key's turn."""
+
+    def spread(value: Any, values: Values) -> Effect:
+        if value is None:
+            return inert("null: as train_on_eos")
+        if values.get("eot_tokens") or value == "all":
+            return _ending(value, target)
+        return inert("without eot_tokens, a turn's end is the end token, of which train_on_eos speaks")
+
+    return spread
+
+
+def _ending(value: Any, target: str) -> Effect:
+    if value not in _ENDS:
+        raise Cannot(f"{value!r} is no choice", "write turn, all, last or none")
+    return applied({f"{target}.train_on_eos": value}, "the tokens that end a turn in the template")

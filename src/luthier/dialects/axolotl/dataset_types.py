@@ -16,13 +16,21 @@ from luthier.dialects.axolotl.prompters import (
     TYPES,
     settings_of,
 )
-from luthier.dialects.axolotl.values import found, text
+from luthier.dialects.axolotl.values import found, names, text
 from luthier.dialects.table import Cannot, Effect, Row, Spread, Values, applied, inert
 from luthier.errors import nearest
 
 Convert = Callable[[Any, Values], Effect]
 
 _ALPACA = "the Stanford preamble and '### Instruction:'; where a row has an input, it stands below '### Input:'"
+_WRITTEN = "the text that Axolotl's code had for it stands in the source's prompt"
+_ENDS = (
+    "without eot_tokens Axolotl learns the end token alone: where the template ends its turns in another, no end is "
+    "learned, and the model does not learn to stop; name that token in eot_tokens"
+)
+_PERSONA = (
+    "the template pygmalion writes what Axolotl's code did: Persona:, and <|user|> and <|model|> before the turns"
+)
 _TEMPLATES = ("chatml", "llama3", "zephyr")
 _COLUMNS = {
     "instruction": "instruction", "input": "input", "output": "output", "system": "system",
@@ -41,7 +49,11 @@ def type_rows(theirs: str, target: str) -> tuple[Row, ...]:
     """The rows of ``type`` and of what stands below it where it is a mapping."""
     made = (f"{target}.format", f"{target}.columns", f"{target}.prompt.format")
     return (
-        Spread(f"{theirs}.type", (*made, f"{target}.drop_system", "data.template"), _type(theirs, target)),
+        Spread(
+            f"{theirs}.type",
+            (*made, f"{target}.drop_system", f"{target}.turn_ends", f"{target}.end_tokens", "data.template"),
+            _type(theirs, target),
+        ),
         *(
             Spread(f"{theirs}.type.field_{name}", made, _below(theirs, target, f"columns.{ours}", text))
             for name, ours in _COLUMNS.items()
@@ -72,18 +84,24 @@ def _type(theirs: str, target: str) -> Convert:
         form = judged(values)
         if form is not None:
             return _judged(name, form, theirs, target, values)
+        if name == "stepwise_supervised":
+            raise Cannot("models that judge the steps of an answer are not there", "leave the dataset out")
+        if name == "pygmalion":
+            return applied({f"{target}.format": "messages", "data.template": name}, _PERSONA)
         if name in TYPES:
             alpaca = name in ALPACA_TEXT and not uses_template(values)
-            said = _ALPACA if alpaca else "the text that Axolotl's code had for it stands in the source's prompt"
+            said = _ALPACA if alpaca else _WRITTEN
             return applied(settings_of(TYPES[name], target, alpaca=alpaca), said)
         if name.partition(":")[0] in CONVERSATIONS:
             old = (
                 "removed from Axolotl in 2024-11; conversations of from and value are read as chat_template reads them"
             )
-            return applied({f"{target}.format": "messages"}, old if name.startswith("sharegpt") else "")
+            ends = [*names(values.get("eot_tokens") or []), "eos_token"]
+            said = old if name.startswith("sharegpt") else _ENDS if len(ends) == 1 else ""
+            return applied({f"{target}.format": "messages", f"{target}.turn_ends": ends}, said)
         if name in TEXTS:
             return applied({f"{target}.format": TEXTS[name]})
-        known = (*TYPES, *CONVERSATIONS, *TEXTS)
+        known = (*TYPES, *CONVERSATIONS, *TEXTS, "pygmalion")
         near = nearest(name, known)
         raise Cannot(
             f"rows of the type {name!r} are not there",

@@ -10,7 +10,7 @@ from luthier.dialects.axolotl.data import uses_template
 from luthier.dialects.axolotl.dataset_turns import turn_rows
 from luthier.dialects.axolotl.dataset_types import judged, type_rows
 from luthier.dialects.axolotl.templates import template_named
-from luthier.dialects.axolotl.values import found, named, names, text
+from luthier.dialects.axolotl.values import found, mapping, named, names, text
 from luthier.dialects.table import (
     Cannot,
     Default,
@@ -103,6 +103,19 @@ def _jinja(value: Any, values: Values) -> Effect:
     return applied({"data.template": text(value)})
 
 
+def _words(value: Any, values: Values) -> Effect:
+    """Further words of the template."""
+    given = mapping(value or {})
+    if not given:
+        return inert("it names nothing")
+    odd = next((name for name, one in given.items() if not isinstance(one, bool | str)), None)
+    if odd is not None:
+        raise Cannot(f"{odd} is neither text nor true or false", "write it into a .jinja file")
+    if not uses_template(values):
+        return inert("no dataset of the file is put through the chat template")
+    return applied({f"data.template_arguments.{name}": one for name, one in given.items()})
+
+
 def _rows(theirs: str, target: str) -> tuple[Row, ...]:
     columns = {
         "field": "text", "text_column": "text", "field_tools": "tools", "field_chosen": "chosen",
@@ -161,13 +174,7 @@ DATASETS: tuple[Row, ...] = (
     Spread("pretraining_dataset", ("data.train.*.path", "data.train.*.format", "method.kind"), _streamed),
     Spread("chat_template", ("data.template",), _template),
     Spread("chat_template_jinja", ("data.template",), _jinja),
-    Refused(
-        "chat_template_kwargs",
-        "a template takes no further words",
-        "write them into a .jinja file",
-        (None, {}),
-        whole=True,
-    ),
+    Spread("chat_template_kwargs", ("data.template_arguments",), _words, whole=True),
     Refused("role_boundaries", "masks come from the chat template", "leave it out", (None, []), whole=True),
 )
 

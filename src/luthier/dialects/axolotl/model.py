@@ -136,6 +136,6 @@ TOKENIZER: tuple[Row, ...] = (
     Spread(
         "eot_tokens",
         (),
-        instead("the chat template itself shows which control token ends a turn, and it is learned with the turn"),
+        instead("a chat_template dataset learns these, and the end token, as its turn_ends"),
     ),
 )

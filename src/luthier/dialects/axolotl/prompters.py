@@ -15,6 +15,7 @@ class Rows:
     prompt: Mapping[str, str] = field(default_factory=dict)
     """Settings of a source's prompt; without any, rows read as Alpaca's do."""
     columns: Mapping[str, str] = field(default_factory=dict)
+    end_tokens: int = 1
     own_system: bool = False
     """Whether the rows' system column is read; otherwise Axolotl left it alone."""
 
@@ -127,7 +128,8 @@ TYPES: dict[str, Rows] = {
     "summarizetldr": Rows(
         "summary", {"format": _TLDR + "{input}\nASSISTANT:", "no_input_format": _TLDR + "ASSISTANT:"}
     ),
-    "reflection": Rows("reflection", _STYLES["instruct"].prompt(*_REFLECT)),
+    "reflection": Rows("reflection", _STYLES["instruct"].prompt("")),  # without a style Axolotl writes no preamble
+    "reflection:instruct": Rows("reflection", _STYLES["instruct"].prompt(*_REFLECT)),
     **dict.fromkeys(
         ("context_qa", "context_qa.load"),
         Rows(
@@ -135,6 +137,9 @@ TYPES: dict[str, Rows] = {
             {"format": _ARTICLE + "USER: {input}\n===\n{instruction}\nASSISTANT:"},
             {"instruction": "question", "input": "article", "output": "answer"},
         ),
+    ),
+    "metharme": Rows(
+        "alpaca", {"format": "{instruction}"}, {"instruction": "prompt", "output": "generation"}, end_tokens=3
     ),
     "context_qa.load_v2": Rows(
         "alpaca",
@@ -165,4 +170,6 @@ def settings_of(rows: Rows, target: str, *, alpaca: bool) -> dict[str, Any]:
         made |= {f"{target}.prompt.{name}": text for name, text in rows.prompt.items()}
         if not rows.own_system:
             made[f"{target}.drop_system"] = True
+        if rows.end_tokens != 1:
+            made[f"{target}.end_tokens"] = rows.end_tokens
     return made | {f"{target}.columns.{ours}": theirs for ours, theirs in rows.columns.items()}

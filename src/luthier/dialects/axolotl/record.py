@@ -88,8 +88,12 @@ def _patience(value: Any, values: Values) -> Effect:
     return applied({"evaluate.patience": whole(value)}) if value else inert("it asks for nothing")
 
 
-def _metric(value: Any) -> str:
-    return text(value).removeprefix("eval_")
+def _metric(value: Any, values: Values) -> Effect:
+    """It grows unless it is a loss, where ``greater_is_better`` does not say."""
+    settings: dict[str, Any] = {"evaluate.best_metric": text(value).removeprefix("eval_")}
+    if values.get("greater_is_better") is None:
+        settings["evaluate.higher_is_better"] = not text(value).endswith("loss")
+    return applied(settings)
 
 
 def _resume(value: Any, values: Values) -> Effect:
@@ -170,7 +174,7 @@ RECORD: tuple[Row, ...] = (
     Key("generation_top_k", "evaluate.generation.top_k", whole),
     Spread("early_stopping_patience", ("evaluate.patience",), _patience),
     Key("load_best_model_at_end", "evaluate.keep_best", flag),
-    Key("metric_for_best_model", "evaluate.best_metric", _metric),
+    Spread("metric_for_best_model", ("evaluate.best_metric", "evaluate.higher_is_better"), _metric),
     Key("greater_is_better", "evaluate.higher_is_better", flag),
     Spread("generate_samples", (), instead(f"answers are shown where there are questions: {_ELSEWHERE}")),
     Inert("num_generation_samples", "it belongs to generate_samples"),

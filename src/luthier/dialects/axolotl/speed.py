@@ -128,6 +128,10 @@ def _switch(value: Any) -> str:
     return "on" if flag(value) else "off"
 
 
+_ASIDE = ("offload", "offload_disk", "unsloth")
+"""What ``gradient_checkpointing`` may say to have activations moved to host memory."""
+
+
 def _checkpointing(values: Values) -> Effect:
     asked = values.get("gradient_checkpointing")
     aside = values.get("activation_offloading")
@@ -135,9 +139,10 @@ def _checkpointing(values: Values) -> Effect:
     within = fsdp if isinstance(fsdp, dict) else {}
     more = any(within.get(key) for key in ("activation_checkpointing", "fsdp_activation_checkpointing"))
     on = truth(asked) or truth(aside) or truth(values.get("selective_checkpointing")) or more
-    made = {"runtime.gradient_checkpointing": on}
-    if on and (aside or not isinstance(asked, bool)):
-        return replaced(made, "activations are computed again rather than moved away; the gradients are the same")
+    moved = on and (truth(aside) or asked in _ASIDE)
+    made = {"runtime.gradient_checkpointing": on, "runtime.checkpoint_offload": moved}
+    if "disk" in str(asked) or aside == "disk":
+        return replaced(made, "what is kept goes to host memory, not to a disk; the gradients are the same")
     return applied(made)
 
 
@@ -197,7 +202,7 @@ _MAKES_SHARDS = (
     *("parallel.engine", "parallel.stage", "parallel.wrap", "parallel.fsdp_config", "parallel.offload_parameters"),
     *("parallel.offload_optimizer", "runtime.gradient_checkpointing"),
 )
-_MAKES_CHECKPOINTING = ("runtime.gradient_checkpointing",)
+_MAKES_CHECKPOINTING = ("runtime.gradient_checkpointing", "runtime.checkpoint_offload")
 
 SPEED: tuple[Row, ...] = (
     *(Gather(name, _MAKES_TYPES, _types) for name in _TYPES),

@@ -4,24 +4,33 @@ from __future__ import annotations
 
 from luthier.dialects.table import Effect, applied, refused, replaced
 
-SAME = {"chatml": "", "llama3": "", "gemma": "a system turn, which it refused there, stands before the first question"}
-"""Axolotl's own templates whose text ours of that name has, and what is to be said of them."""
+SAME = {
+    "chatml": "",
+    "llama3": "",
+    "gemma": "a system turn, which it refused there, stands before the first question",
+    "phi_35": "",
+    "qwen3": "a generated answer begins its own thought here; there the prompt began it with <think>",
+}
+"""Axolotl's own templates whose text one of ours has, and what is to be said of them."""
+
+OURS = {"phi_35": "phi3"}
+"""What ours is called where the names differ."""
 
 FALLBACK = "tokenizer_default_fallback_"
 
 
 def template_named(name: str) -> Effect:
-    """What ``chat_template: name`` asks for; ``auto`` falls back on ChatML where the tokenizer has no template."""
+    """What ``chat_template: name`` asks for."""
     if name == "tokenizer_default":
         return applied({"data.template": "auto"})
-    if name == FALLBACK + "chatml":
-        return applied({"data.template": "auto"}, "the tokenizer's own, or chatml where it has none")
+    other = name.removeprefix(FALLBACK)
+    if name.startswith(FALLBACK) and other in SAME:
+        return applied({"data.template": f"auto/{OURS.get(other, other)}"}, SAME[other])
     if name.startswith(FALLBACK):
-        other = name.removeprefix(FALLBACK)
-        note = f"the tokenizer's own; where it has none, chatml takes the place of {other}"
+        note = f"the tokenizer's own; {other} is not there for one that has none, and the plan then names another"
         return applied({"data.template": "auto"}, note)
     if name in SAME:
-        return applied({"data.template": name}, SAME[name])
+        return applied({"data.template": OURS.get(name, name)}, SAME[name])
     if name == "jinja":
         return replaced({}, "the template is the one that chat_template_jinja names")
     return refused(

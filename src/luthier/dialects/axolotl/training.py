@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from luthier.dialects import names as hugging_face
-from luthier.dialects.axolotl.values import asks, mapping, number, part, truth, whole
+from luthier.dialects.axolotl.preference import PREFERENCE, WITH_LIKELIHOOD
+from luthier.dialects.axolotl.values import flag, mapping, number, part, whole
 from luthier.dialects.deepspeed import UNCLIPPED
 from luthier.dialects.table import (
     Cannot,
@@ -29,7 +30,6 @@ OWN_OPTIMIZERS = (
     *("muon", "dion", "q_galore_adamw8bit", "flash_adamw", "flash_adam", "flash_sgd", "flash_sgdw", "flash_lion"),
 )
 OWN_SCHEDULES = ("one_cycle", "rex", "log_sweep")
-PREFERENCES = ("dpo", "ipo", "kto", "orpo", "simpo")
 _LATER = "leave it out"
 
 
@@ -121,26 +121,6 @@ def _lora_embedding(value: Any, values: Values) -> Effect:
     return applied({"optimizer.embedding_lr": number(value)})
 
 
-def _objective(value: Any, values: Values) -> Effect:
-    if value in (None, False):
-        return inert("null: the answers are learned")
-    if value not in PREFERENCES:
-        raise Cannot(
-            f"{value!r} learns from its own samples, which is not there", f"use one of {', '.join(PREFERENCES)}"
-        )
-    return applied({"method.kind": value})
-
-
-def _reward(value: Any, values: Values) -> Effect:
-    return applied({"method.kind": "reward"}) if truth(value) else inert("it asks for nothing")
-
-
-def _reference(value: Any, values: Values) -> Effect:
-    if not truth(value):
-        return inert("the reference answers beside the model")
-    return applied({"method.reference": "precomputed"})
-
-
 def _constant(name: str) -> Key:
     """A constant of an optimiser that is not AdamW, by its own name."""
     return Key(name, f"optimizer.args.{name}", number)
@@ -200,33 +180,9 @@ TRAINING: tuple[Row, ...] = (
     Refused("rl_adapter_ref_model", "the reference is the model before its first step", "leave it out"),
     Refused("torchdistx_path", "torchdistx is no longer made", "write optimizer: adamw_torch"),
     Refused("lr_scheduler_type", "Axolotl calls it lr_scheduler", "write lr_scheduler", ()),
-    Spread("rl", ("method.kind",), _objective),
-    Spread("reward_model", ("method.kind",), _reward),
-    Key("rl_beta", "method.beta", number, old=("dpo_beta",)),
-    Key("orpo_alpha", "method.beta", number, note="ORPO's weight of the odds ratio"),
-    Spread("precompute_ref_log_probs", ("method.reference",), _reference),
+    Key("use_dynamic_finetuning", "method.weighting", lambda value: "probability" if flag(value) else "equal"),
     Key("neftune_noise_alpha", "method.neftune_alpha", number, old=("noisy_embedding_alpha",)),
-    Inert("dpo_loss_type", "it is DPO's own loss", (None, "sigmoid", ["sigmoid"]), "write rl: ipo and the like"),
-    Inert("dpo_loss_weights", "one loss has one weight", (None, [1], [1.0]), "keep one loss"),
-    Inert("dpo_use_liger_kernel", "a fused kernel for the same numbers"),
-    Inert("dpo_use_logits_to_keep", "logits are computed where they are needed"),
-    Inert("dpo_padding_free", "nothing is ever padded"),
-    Inert("dpo_generate_during_eval", "what it printed changed nothing"),
-    Inert("num_labels", "a reward is one number", (None, 1), "leave it out"),
-    *(
-        Spread(name, (), asks(f"this term of {kind} is not there", _LATER, unless))
-        for name, kind, unless in (
-            ("simpo_gamma", "SimPO", (None,)),
-            ("cpo_alpha", "CPO", (None, 0)),
-            ("rpo_alpha", "DPO", (None, 0)),
-            ("dpo_use_weighting", "DPO", (None, False)),
-            ("dpo_norm_loss", "DPO", (None, False)),
-            ("dpo_label_smoothing", "DPO", (None, 0)),
-            ("center_rewards_coefficient", "a reward model", (None, 0)),
-            ("kto_desirable_weight", "KTO", (None, 1)),
-            ("kto_undesirable_weight", "KTO", (None, 1)),
-        )
-    ),
+    *PREFERENCE,
 )
 
 DEFAULTS: tuple[Default, ...] = (
@@ -245,4 +201,5 @@ DEFAULTS: tuple[Default, ...] = (
         lambda values: values.get("warmup_steps") is None and values.get("lr_scheduler") != "constant",
     ),
     Default("seed", 42, {"seed": 42}),
+    WITH_LIKELIHOOD,
 )

@@ -1,0 +1,55 @@
+"""``luthier serve``: a trained model behind OpenAI's chat completions."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from luthier.errors import RunError
+
+KEY = "LUTHIER_API_KEY"
+"""The environment's variable that holds the key which clients show; a word on the command line would be seen by all."""
+
+
+def command(
+    model: Annotated[Path, typer.Argument(help="A run's folder, or a model directory.", metavar="RUN|MODEL")],
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; any but this machine's own needs a key.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port; 0 takes a free one.", min=0, max=65535)] = 8000,
+    name: Annotated[str, typer.Option(help="The model's name to clients; its folder's otherwise.")] = "",
+    template: Annotated[str, typer.Option(help="Chat template; auto is the model's own.")] = "auto",
+    max_new_tokens: Annotated[int, typer.Option(help="Longest answer where a client names none.", min=1)] = 1024,
+) -> None:
+    """Serve a model at /v1/chat/completions, one answer at a time."""
+    import importlib.util
+
+    if not all(importlib.util.find_spec(package) for package in ("starlette", "uvicorn")):
+        raise RunError("needs starlette and uvicorn", place="luthier serve", remedy="pip install 'luthier[serve]'")
+    import uvicorn
+
+    from luthier.evaluate.conversation import Speaker
+    from luthier.evaluate.use import open_result
+    from luthier.recipe.evaluate import Generation
+    from luthier.serve.server import Service, application, is_loopback
+
+    key = os.environ.get(KEY) or None
+    if not is_loopback(host) and key is None:
+        remedy = f"set {KEY} to a long random word that clients give as their API key, or listen on 127.0.0.1"
+        raise RunError(f"{host} can be reached from other machines, and no key is set", place="--host", remedy=remedy)
+    result = open_result(model)
+    service = Service(
+        Speaker(result, template), name or model.resolve().name, Generation(max_new_tokens=max_new_tokens), key
+    )
+    adapter = (result.directory / "adapter_config.json").exists()
+    merged = f"luthier merge {model} -o MERGED && vllm serve MERGED" if adapter else f"vllm serve {result.directory}"
+    typer.echo(f"for many clients at once: {merged}", err=True)
+    server = uvicorn.Server(
+        uvicorn.Config(application(service, host), host=host, port=port, log_level="warning", access_log=False)
+    )
+    socket = server.config.bind_socket()
+    typer.echo(f"{service.name} at http://{host}:{socket.getsockname()[1]}/v1 (Ctrl-C ends it)")
+    server.run(sockets=[socket])

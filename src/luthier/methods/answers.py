@@ -1,0 +1,50 @@
+"""Log-probabilities of the answers of a batch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.nn.functional import cross_entropy
+
+from luthier.data.preference_batch import AnswerBatch
+
+
+@dataclass(frozen=True, slots=True)
+class Likelihood:
+    """``sums`` [A] of each answer's log-probabilities; ``tokens`` [A], its length; ``by_token`` [n], each token's."""
+
+    sums: torch.Tensor
+    tokens: torch.Tensor
+    by_token: torch.Tensor
+
+    @property
+    def means(self) -> torch.Tensor:
+        """Mean log-probability of a token of each answer [A]."""
+        return self.sums / self.tokens
+
+
+def likelihood(model: torch.nn.Module, batch: AnswerBatch) -> Likelihood:
+    """What a model gives to every token of every answer, in one forward pass; only these tokens' logits are made."""
+    output = model(
+        input_ids=batch.input_ids,
+        position_ids=batch.position_ids,
+        use_cache=False,
+        logits_to_keep=batch.where,
+        **isolation(batch),
+    )
+    by_token = -cross_entropy(output.logits[0].float(), batch.wanted, reduction="none")
+    return Likelihood(summed(by_token, batch), batch.lengths, by_token)
+
+
+def summed(by_token: torch.Tensor, batch: AnswerBatch) -> torch.Tensor:
+    """Numbers of tokens [n] -> their sums by answer [A]."""
+    sums = torch.zeros(len(batch.lengths) + 1, device=by_token.device).index_add(0, batch.answer, by_token)
+    return sums[:-1]
+
+
+def isolation(batch: AnswerBatch) -> dict[str, Any]:
+    """What the attention is told of a batch."""
+    branches = {"branches": batch.branches} if batch.branches else {}
+    return {"document_lengths": tuple(batch.boundaries.diff().tolist()), **branches}

@@ -1,0 +1,59 @@
+"""A recipe's kernels put into a model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from luthier.model.attention import register
+from luthier.model.kernels.choose import MLP, QKV, Choice, Here, installed_here
+from luthier.model.kernels.compiled import compile_layers
+from luthier.model.kernels.joined import join_layers
+from luthier.model.kernels.liger import use_liger
+from luthier.model.kernels.lora import fuse_lora
+from luthier.model.kernels.norm import fuse_norms
+from luthier.model.kernels.rotary import fuse_rotary
+from luthier.recipe import Recipe
+
+
+def facts_of(model: Any, device: torch.device, compute: torch.dtype) -> Here:
+    """What the choice of kernels rests on, now that the model and its device are there."""
+    config = model.config.get_text_config()
+    heads = getattr(config, "num_attention_heads", None) or 1
+    return Here(
+        device=device.type,
+        compute={torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}[compute],
+        head=getattr(config, "head_dim", None) or config.hidden_size // heads,
+        architecture=config.model_type,
+        layers=frozenset(name.rpartition(".")[2] for name, _ in model.named_modules()),
+        packages=installed_here(),
+        capability=torch.cuda.get_device_capability(device) if device.type == "cuda" else None,
+    )
+
+
+def put_kernels(model: Any, recipe: Recipe, chosen: Mapping[str, Choice], device: torch.device) -> Any:
+    """The model, adapters included, with the kernels that were chosen; every parameter keeps its name.
+
+    A model that one device holds whole is moved there first, as moving it later would take joined weights apart.
+
+    Raises:
+        RunError: PyTorch has no such compiler as the recipe names.
+    """
+    if recipe.parallel.stage == 0 and recipe.parallel.deepspeed is None:
+        model = model.to(device)
+    model.set_attn_implementation(register(chosen["attention"].name))
+    if chosen["liger"].name == "on":
+        use_liger(model)
+    elif chosen["rms_norm"].name == "on":
+        fuse_norms(model)
+    for name, fuse in (("rotary", fuse_rotary), ("lora", fuse_lora)):
+        if chosen[name].name == "on":
+            fuse(model)
+    for name, layers in (("fuse_qkv", QKV), ("fuse_mlp", MLP)):
+        if chosen[name].name == "on":
+            join_layers(model, layers)
+    if recipe.runtime.compile:
+        compile_layers(model, recipe.runtime.compile_backend, recipe.runtime.compile_mode)
+    return model

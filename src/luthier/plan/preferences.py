@@ -1,0 +1,80 @@
+"""What learning from judged answers cannot do, and which settings its methods do not ask for."""
+
+from __future__ import annotations
+
+from luthier.data.preference import PAIRED, SINGLE
+from luthier.recipe import Recipe
+
+CONTRASTS = ("sigmoid", "hinge", "ipo")
+"""Losses that CPO has."""
+
+
+def reference_of(recipe: Recipe) -> str:
+    """What a recipe's reference costs: ``copy`` (weights and forward passes), ``pass`` (forward passes), or nothing."""
+    method, adapter = recipe.method, recipe.adapter.kind
+    if method.kind not in ("dpo", "ipo", "kto") or method.reference in ("precomputed", "none"):
+        return ""
+    return "copy" if method.reference == "model" or adapter == "none" else "pass"
+
+
+def preference_rows(recipe: Recipe) -> tuple[tuple[bool, str, str, str], ...]:
+    """(whether the recipe asks for it, dotted key, reason, remedy)."""
+    method, adapter = recipe.method, recipe.adapter.kind
+    kto, reward, judged = method.kind == "kto", method.kind == "reward", method.kind in (*PAIRED, *SINGLE)
+    alone = recipe.pack.kind == "none" and recipe.batch.micro == 1
+    return (
+        (
+            kto and method.reference == "precomputed",
+            "method.reference",
+            "kto needs answers to other prompts of the same batch, which nobody knows beforehand",
+            "set method.reference: auto",
+        ),
+        (
+            method.kind in ("dpo", "ipo", "kto") and method.reference == "adapter_off" and adapter == "none",
+            "method.reference",
+            "only an adapter can be switched off",
+            "set method.reference: auto",
+        ),
+        (
+            method.kind == "cpo" and method.loss not in CONTRASTS,
+            "method.loss",
+            f"cpo has only {', '.join(CONTRASTS)}",
+            "use one of them, or method.kind: dpo",
+        ),
+        (
+            method.kind == "dpo" and method.loss == "robust" and method.preference_smoothing >= 0.5,
+            "method.preference_smoothing",
+            "robust needs more right judgements than wrong ones",
+            "set it below 0.5",
+        ),
+        (
+            judged and recipe.pack.kind == "concatenate",
+            "pack.kind",
+            "prompts and their answers are only packed whole",
+            "set pack.kind: best_fit",
+        ),
+        (
+            kto and alone,
+            "batch.micro",
+            "kto needs at least two rows in a forward pass, to compare answers to different prompts",
+            "set batch.micro: 2, or pack.kind: best_fit",
+        ),
+        (
+            reward and recipe.evaluate.generates,
+            "evaluate.generate",
+            "a reward model only gives numbers",
+            "set evaluate.generate: false and evaluate.generate_during: false",
+        ),
+        (
+            reward and adapter in ("prefix", "prompt"),
+            "adapter.kind",
+            f"a reward model's head only trains beside lora or ia3, not beside {adapter}",
+            "set adapter.kind: lora",
+        ),
+        (
+            reward and recipe.output.merge and adapter != "none",
+            "output.merge",
+            "only language models are merged",
+            "set output.merge: false",
+        ),
+    )

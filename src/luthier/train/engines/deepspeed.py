@@ -1,0 +1,239 @@
+"""Optimiser state (stage 1), gradients (2) and weights (3) shared out by DeepSpeed (ZeRO, Rajbhandari et al. 2020)."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from luthier.data.batch import Batch
+from luthier.environment import choose_deepspeed_device
+from luthier.errors import CheckpointError, MissingPackage
+from luthier.methods.method import Loss, Method
+from luthier.recipe import Recipe
+from luthier.train import checkpoint
+from luthier.train.checkpoint import State
+from luthier.train.engines.ddp import Objective
+from luthier.train.engines.deepspeed_settings import deepspeed_settings
+from luthier.train.engines.gathered import gathered
+from luthier.train.engines.single import SingleDevice
+from luthier.train.ranks import Ranks
+
+
+class ZeroRedundancy(SingleDevice):
+    """DeepSpeed's ZeRO around the recipe's own optimiser; its checkpoints are ours, by parameter and whole."""
+
+    def __init__(self, recipe: Recipe, ranks: Ranks) -> None:
+        super().__init__(recipe)
+        self.ranks = ranks
+        if self.device.type == "cuda":
+            self.device = torch.device("cuda", ranks.local)
+        self._recipe, self._stage = recipe, recipe.parallel.stage
+        self._engine: Any = None
+        self._last = True
+
+    def attach(self, model: torch.nn.Module, method: Method, optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
+        """Hand model and optimiser to DeepSpeed.
+
+        Raises:
+            MissingPackage: it is not installed.
+        """
+        deepspeed = _deepspeed(self.device.type)
+        settings = deepspeed_settings(self._recipe)
+        objective = Objective(model, method, self.autocast)  # DeepSpeed switches off the one around its forward pass
+        with self.ranks.guarded(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            self._engine, *_ = deepspeed.initialize(
+                model=objective, optimizer=optimizer, config=settings, dist_init_required=False
+            )
+        self._zero.check_grad_overflow = True
+        return optimizer
+
+    @property
+    def _zero(self) -> Any:
+        """DeepSpeed's optimiser around ours."""
+        return self._engine.optimizer
+
+    def loss(self, method: Method, model: torch.nn.Module, batch: Batch, *, last: bool = True) -> Loss:
+        """Through DeepSpeed's hooks."""
+        self._last = last
+        with self.ranks.guarded():
+            return Loss(*self._engine(batch))
+
+    def backward(self, loss: torch.Tensor) -> None:
+        """Add a loss's gradients; ZeRO takes their mean over the processes, so that it is given their number times."""
+        with self.ranks.guarded():
+            self._engine.set_gradient_accumulation_boundary(self._last)
+            self._engine.backward(loss * self.ranks.count)
+            if not self._last:
+                self._engine.step()
+
+    def clip(self, model: torch.nn.Module, largest: float | None) -> float:
+        """The global norm; ZeRO finds it on its way through its step, which it does not take if it is not finite."""
+        with self.ranks.guarded():
+            self._engine.step()
+        return float(self._engine.get_global_grad_norm())
+
+    def step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Taken with the norm."""
+
+    def forget(self, optimizer: torch.optim.Optimizer) -> None:
+        """Drop the gradients."""
+        self._engine.zero_grad()
+
+    @contextmanager
+    def whole(self, model: torch.nn.Module) -> Iterator[bool]:
+        """Every process helps to gather; the first one holds what is gathered."""
+        with gathered(model, self.ranks.first, self._gather) as here:
+            yield here
+
+    def _gather(self, parameter: torch.Tensor) -> torch.Tensor | None:
+        if not hasattr(parameter, "ds_id"):
+            return None
+        from deepspeed import zero
+
+        with self.ranks.guarded(), zero.GatheredParameters([parameter]):
+            return parameter.detach().cpu().clone()
+
+    def state(self, model: torch.nn.Module, optimizer: torch.optim.Optimizer, *, weights_only: bool) -> dict[str, Any]:
+        """Whole tensors by the parameters' names, in the first process alone."""
+        weights: dict[str, torch.Tensor] = {}
+        entries: dict[str, torch.Tensor] = {}
+        names, numbers = self._entries()
+        self._link()
+        for name, parameter in model.named_parameters():
+            if not parameter.requires_grad:
+                continue
+            weight = self._full(parameter, None)
+            found = {} if weights_only else {entry: self._full(parameter, entry) for entry in names}
+            if self.ranks.first:
+                weights[name] = weight
+                entries |= {f"{name}|{entry}": one for entry, one in found.items()}
+                entries |= {} if weights_only else {f"{name}|{entry}": one.clone() for entry, one in numbers.items()}
+        return {
+            "weights": weights,
+            "optimizer": entries,
+            "random": checkpoint.of_all_ranks(checkpoint.random_tensors(self.device), self.ranks),
+        }
+
+    def _full(self, parameter: Any, entry: str | None) -> torch.Tensor:
+        """A weight or an entry of its optimiser state, whole, on the CPU."""
+        with self.ranks.guarded():
+            full = (
+                self._zero.get_full_hp_param(parameter, entry)
+                if self._stage == 3
+                else parameter.get_full_hp_param(entry)
+            )
+        return torch.as_tensor(full).detach().view(_shape(parameter)).cpu().clone()
+
+    def _link(self) -> None:
+        """Let parameters find their parts of the optimiser's state; DeepSpeed (0.19 at least) does so once, when only
+        the first group has any."""
+        if self._stage < 3:
+            self._zero._hp_optimizer_states_linked = False
+            self._zero._lazy_init_hp_params_optimizer_state()
+
+    def _entries(self) -> tuple[list[str], dict[str, torch.Tensor]]:
+        """The names of what the optimiser keeps for every number, and what it keeps once."""
+        kept: dict[str, Any] = next(
+            (state for state in (self._inner.state.get(flat, {}) for flat in self._flat) if state), {}
+        )
+        tensors = {name: one for name, one in kept.items() if isinstance(one, torch.Tensor)}
+        return (
+            [name for name, one in tensors.items() if one.ndim],
+            {name: one for name, one in tensors.items() if not one.ndim},
+        )
+
+    @property
+    def _inner(self) -> Any:
+        """The recipe's own optimiser, which steps over flat parts."""
+        return self._zero.optimizer
+
+    @property
+    def _flat(self) -> list[Any]:
+        """This process's parts of the weights, which the optimiser's state belongs to."""
+        flat = (
+            self._zero.fp32_partitioned_groups_flat if self._stage == 3 else self._zero.single_partition_of_fp32_groups
+        )
+        return list(flat)
+
+    def put(self, model: torch.nn.Module, weights: Mapping[str, torch.Tensor]) -> None:
+        """Give parameters saved values, and ZeRO's own copies of them too.
+
+        Raises:
+            CheckpointError: the model has no such parameters.
+        """
+        own = dict(model.named_parameters())
+        for name, tensor in weights.items():
+            if name not in own or _shape(own[name]) != tensor.shape:
+                raise CheckpointError(f"holds {name}, which this model has not", remedy="set checkpoint.resume: never")
+            self._set(own[name], tensor, None)
+            self._show(own[name], tensor)
+
+    def _show(self, parameter: Any, tensor: torch.Tensor) -> None:
+        """Put a value where forward passes see it."""
+        if self._stage < 3:
+            with torch.no_grad():
+                parameter.copy_(tensor)
+            return
+        from deepspeed import zero
+
+        with self.ranks.guarded(), zero.GatheredParameters([parameter], modifier_rank=0), torch.no_grad():
+            if self.ranks.first:
+                parameter.copy_(tensor)
+
+    def _set(self, parameter: Any, tensor: torch.Tensor, entry: str | None) -> None:
+        value = tensor.to(self.device)
+        if self._stage == 3:
+            self._zero.set_full_hp_param(value, parameter, entry)
+        else:
+            parameter.set_full_hp_param(value, entry)
+
+    def restore(self, model: torch.nn.Module, optimizer: torch.optim.Optimizer, state: State) -> None:
+        """Put weights, optimiser and random generators back.
+
+        Raises:
+            CheckpointError: they belong to other parameters.
+        """
+        self.put(model, state.weights)
+        own = dict(model.named_parameters())
+        split = {key: key.rpartition("|")[::2] for key in state.optimizer}
+        numbers = {entry: state.optimizer[key] for key, (_, entry) in split.items() if not state.optimizer[key].ndim}
+        names = {entry for _, entry in split.values()} - numbers.keys()
+        for flat in self._flat:
+            self._inner.state[flat] = {name: torch.zeros_like(flat) for name in sorted(names)}
+            self._inner.state[flat] |= {name: one.clone() for name, one in numbers.items()}
+        self._link()
+        for key, (name, entry) in split.items():
+            if name not in own:
+                raise CheckpointError(
+                    f"holds optimiser state of {name}, which does not train", remedy="set checkpoint.resume: never"
+                )
+            if entry in names:
+                self._set(own[name], state.optimizer[key], entry)
+        checkpoint.restore_random(checkpoint.of_this_rank(state.random, self.ranks), self.device)
+
+
+def _shape(parameter: Any) -> torch.Size:
+    """The whole shape of a parameter."""
+    shape: torch.Size = getattr(parameter, "ds_shape", parameter.shape)
+    return shape
+
+
+def _deepspeed(device: str) -> Any:
+    """The package, which tells a great deal unless it is asked not to."""
+    choose_deepspeed_device(device)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            import deepspeed
+    except ImportError as error:
+        raise MissingPackage(
+            "DeepSpeed is not installed", place="parallel.engine", remedy="pip install 'luthier[deepspeed]'"
+        ) from error
+    logging.getLogger("DeepSpeed").setLevel(logging.ERROR)
+    return deepspeed

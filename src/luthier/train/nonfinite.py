@@ -1,0 +1,123 @@
+"""Which rows, and which part of the model, made a number that is not finite: found by computing them once more."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from luthier.data.pack import Item
+
+SHOWN = 5
+"""Rows that a message names."""
+
+Attempt = Callable[[int, list[Item]], tuple[torch.Tensor, tuple[str, ...]]]
+"""The loss of a micro-batch (its number in the step, its documents) and the rows' origins, computed anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Where a number was not finite first, and the rows it came with."""
+
+    where: str = ""
+    rows: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return (f", first in {self.where}" if self.where else "") + (f" ({rows_told(self.rows)})" if self.rows else "")
+
+
+def rows_told(rows: Sequence[str]) -> str:
+    """The first of some rows, and how many more there are.
+
+    >>> rows_told(["a:1"]), rows_told([f"a:{n}" for n in range(9)])
+    ('row a:1', 'rows a:0, a:1, a:2, a:3, a:4 and 4 more')
+    """
+    more = f" and {len(rows) - SHOWN} more" if len(rows) > SHOWN else ""
+    return f"row{'s' if len(rows) > 1 else ''} {', '.join(rows[:SHOWN])}{more}"
+
+
+@dataclass(slots=True)
+class Seen:
+    """The first module whose output was not finite, as it is named in the model."""
+
+    name: str = ""
+
+
+@contextmanager
+def watching(model: torch.nn.Module) -> Iterator[Seen]:
+    """Look at what every module gives, from the inside out, while the context lasts."""
+    seen = Seen()
+
+    def hook(name: str) -> Callable[[torch.nn.Module, Any, Any], None]:
+        def look(module: torch.nn.Module, given: Any, output: Any) -> None:
+            if not seen.name and not _finite(output):
+                seen.name = name or type(module).__name__
+
+        return look
+
+    handles = [module.register_forward_hook(hook(name)) for name, module in model.named_modules()]
+    try:
+        yield seen
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def find(
+    model: torch.nn.Module,
+    micros: Sequence[list[Item]],
+    totals: Sequence[float],
+    attempt: Attempt,
+    backward: Callable[[torch.Tensor], None],
+    devices: Sequence[torch.device],
+) -> Finding:
+    """What made a step's loss (``totals`` of its micro-batches) or, where these are finite, its gradient not finite.
+
+    The weights come first; then the first micro-batch at fault, its first module, and those of its rows that are at
+    fault by themselves, or all of them where none is. Gradients are left empty, random generators as they were.
+    """
+    for name, parameter in model.named_parameters():
+        if not _finite(parameter):
+            return Finding(f"the weights of {name}")
+    lost = [number for number, total in enumerate(totals) if not math.isfinite(total)]
+    with torch.random.fork_rng(devices=list(devices)):
+        for number in lost or range(len(micros)):
+            test = _loss_fails if lost else _gradient_fails(model, backward)
+            with watching(model) as seen:
+                where, rows = test(*attempt(number, micros[number]))
+            if rows:
+                by_themselves = [test(*attempt(number, [item]))[1] for item in micros[number]]
+                alone = tuple(dict.fromkeys(row for found in by_themselves for row in found))
+                return Finding(seen.name or where, alone or rows)
+    return Finding("", ())
+
+
+Test = Callable[[torch.Tensor, tuple[str, ...]], tuple[str, tuple[str, ...]]]
+"""A loss and its rows -> where it fails, and the rows if it does."""
+
+
+def _loss_fails(loss: torch.Tensor, rows: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
+    return "the loss", () if _finite(loss) else rows
+
+
+def _gradient_fails(model: torch.nn.Module, backward: Callable[[torch.Tensor], None]) -> Test:
+    def test(loss: torch.Tensor, rows: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
+        model.zero_grad(set_to_none=True)
+        backward(loss)
+        wrong = [name for name, one in model.named_parameters() if one.grad is not None and not _finite(one.grad)]
+        model.zero_grad(set_to_none=True)
+        return (f"the gradient of {wrong[-1]}", rows) if wrong else ("", ())
+
+    return test
+
+
+def _finite(value: Any) -> bool:
+    if isinstance(value, torch.Tensor):
+        return not value.is_floating_point() or bool(value.isfinite().all())
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    return all(_finite(one) for one in value) if isinstance(value, list | tuple) else True

@@ -1,0 +1,83 @@
+"""Rows of every dialect become the tokens that its rules say: golden files, written by hand from those rules.
+
+A case has the keys of a recipe file, a row, and the pieces of text that are tokenised each by itself, with 1 for those
+that are learned.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from luthier.data.convert import attempts_of
+from luthier.data.encoder import Encoder
+from luthier.data.example import Example
+from luthier.data.making import Maker
+from luthier.data.tokens import Tokens, tokenise
+from luthier.dialects.read import read_text
+from tests.conftest import write_jsonl
+from tests.data.made import make_tokenizer
+from tests.data.spaced import make_spaced_tokenizer
+
+FOLDER = Path(__file__).parent / "golden"
+GOLDEN = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(FOLDER.glob("*.json"))}
+CASES = [pytest.param(name, case, id=f"{name}: {case['says']}") for name in GOLDEN for case in GOLDEN[name]["cases"]]
+CHATML = ("<|im_start|>", "<|im_end|>")
+GLM = ("[gMASK]", "sop", "<|system|>", "<|user|>", "<|assistant|>", "<|observation|>")
+MERGED = ("<|im_start|>user", "<|im_start|>assistant", "<|im_start|>system", "<|im_end|>", *GLM[2:5])
+TEXTS = ["Where is the mill? The mill is here.", "user assistant system model"]
+
+
+@pytest.fixture(scope="module")
+def encoders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Encoder]:
+    folders = {name: tmp_path_factory.mktemp(name) for name in ("byte-level", "merged", "spaced")}
+    make_tokenizer(folders["byte-level"], special=("<s>", "</s>", *CHATML), bos_token="<s>", around="<s> $A")
+    make_tokenizer(folders["merged"], special=("<s>", "</s>", *MERGED), bos_token="<s>")
+    make_spaced_tokenizer(folders["spaced"], ("<unk>", "<s>", "</s>", *CHATML, *GLM), TEXTS)
+    return {name: Encoder.open(folder) for name, folder in folders.items()}
+
+
+def written(dialect: str, keys: dict[str, Any]) -> str:
+    """The keys as a file of the dialect; JSON is YAML too."""
+    if dialect != "peft_sft":
+        return json.dumps(keys)
+    flags = (f"--{name}" if value is True else f"--{name} {value}" for name, value in keys.items())
+    return " ".join(["python train.py", *flags]) + "\n"
+
+
+def rendered(example: Example, maker: Maker, encoder: Encoder) -> Tokens:
+    if example.rejected or example.label is not None:
+        return tokenise([maker.template().spans(example)], [example.origin], encoder)[0]
+    return maker.examples([example])[0].documents()[0]
+
+
+@pytest.mark.parametrize(("dialect", "case"), CASES)
+def test_a_row_becomes_the_tokens_of_its_dialect(
+    dialect: str, case: dict[str, Any], encoders: dict[str, Encoder], tmp_path: Path
+) -> None:
+    golden = GOLDEN[dialect]
+    reading = read_text(written(dialect, golden["file"] | case["file"]), golden["name"], dialect=dialect)
+    encoder = encoders[golden["tokenizer"]]
+    rows = write_jsonl(tmp_path / "rows.jsonl", [case["row"]])
+    source = reading.recipe.data.train[0].model_copy(update={"path": str(rows), "files": ()})
+    (example,) = attempts_of(source)
+    assert isinstance(example, Example), example
+    if "chat_template_format" in case["file"]:
+        encoder.tokens["eos_token"] = reading.recipe.tokenizer.eos or ""
+    maker = Maker(reading.recipe, encoder)
+    sides = [("tokens", example)]
+    if "rejected" in case:
+        sides.append(("rejected", Example(example.rejected, example.origin, rejected=example.messages)))
+    for side, one in sides:
+        tokens = rendered(one, maker, encoder)
+        ids: list[int] = []
+        flags: list[bool] = []
+        for text, learned in case[side]:
+            new = encoder.tokenizer.encode(text, add_special_tokens=False).ids
+            ids += new
+            flags += [bool(learned)] * len(new)
+        assert encoder.decode(tokens.ids.tolist(), skip_control=False) == encoder.decode(ids, skip_control=False)
+        assert (tokens.ids.tolist(), tokens.trained.tolist()) == (ids, flags)

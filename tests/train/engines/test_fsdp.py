@@ -1,0 +1,111 @@
+"""Two real processes that share out weights, gradients and optimiser state by PyTorch's fully_shard."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.multiprocessing as mp
+from torch.distributed.tensor import DTensor
+
+from luthier.environment import World as Place
+from luthier.errors import RunError
+from luthier.model.load import build_model
+from luthier.plan.instead import installed
+from luthier.recipe.validate import build
+from luthier.train.engines.fsdp import FullyShared, units
+from luthier.train.launch import free_port
+from luthier.train.ranks import join, leave
+from tests.conftest import World
+from tests.train.engines.runs import Call, assert_alike, identical, interrupted, quantised, recipe, run
+
+Write = Callable[..., Path]
+FSDP = {"engine": "fsdp", "stage": 3}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("parallel", "sections"),
+    [
+        ({"stage": 3}, {}),
+        ({"stage": 2}, {"adapter": {"kind": "lora", "rank": 4}, "runtime": {"gradient_checkpointing": True}}),
+    ],
+    ids=["full", "lora"],
+)
+def test_two_processes_train_as_one_does_and_go_on_as_if_never_stopped(
+    parallel: dict[str, Any],
+    sections: dict[str, Any],
+    world: World,
+    write_recipe: Write,
+    luthier: Call,
+    tmp_path: Path,
+) -> None:
+    file = write_recipe(recipe(world, parallel={**FSDP, **parallel}, **sections))
+    run(luthier, file, tmp_path / "one", 1)
+    run(luthier, file, tmp_path / "two", 2)
+    assert_alike(tmp_path / "one", tmp_path / "two")
+    parts = sorted(path.name for path in (tmp_path / "two/checkpoints/step-00000004/weights").iterdir())
+    assert len(parts) == 2
+    again = interrupted(tmp_path / "two", tmp_path / "again", 4)
+    run(luthier, file, again, 2)
+    assert identical(tmp_path / "two", again)
+    fewer = interrupted(tmp_path / "two", tmp_path / "fewer", 4)
+    run(luthier, file, fewer, 1)
+    for name, tensor in _weights(fewer).items():
+        torch.testing.assert_close(tensor, _weights(tmp_path / "two")[name], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not installed("bitsandbytes"), reason="bitsandbytes is not installed")
+@pytest.mark.parametrize(("storage", "compute"), [("bf16", "fp32"), ("uint8", "bf16")])
+def test_packed_bits_are_shared_out(
+    storage: str, compute: str, world: World, write_recipe: Write, luthier: Call, tmp_path: Path
+) -> None:
+    sections = quantised(world, tmp_path, storage) | {"precision": {"compute": compute}}
+    file = write_recipe(recipe(world, parallel=FSDP, **sections))
+    run(luthier, file, tmp_path / "one", 1)
+    assert "frozen tensors are bit for bit" in run(luthier, file, tmp_path / "two", 2)
+    assert_alike(tmp_path / "one", tmp_path / "two", 1e-5 if compute == "fp32" else 3e-2)
+
+
+def _weights(out: Path) -> dict[str, torch.Tensor]:
+    from tests.train.engines.runs import weights
+
+    return weights(out)
+
+
+def _look(rank: int, port: int, tree: dict[str, Any], model: str) -> None:
+    made = build(tree, str)
+    ranks = join(made, Place(rank, 2, rank, "127.0.0.1", port))
+    engine = FullyShared(made, ranks)
+    built = build_model(made, 300, Path(model))
+    before = {name: one.detach().clone() for name, one in built.named_parameters()}
+    wrapped: Any = engine.wrap(built)
+    for name, one in wrapped.named_parameters():
+        assert isinstance(one, DTensor), name
+        assert one.to_local().numel() < before[name].numel()
+    with engine.whole(wrapped) as here:
+        assert here == (rank == 0)
+        if here:
+            assert type(wrapped).__name__ == "LlamaForCausalLM"
+            assert all(torch.equal(one, before[name]) for name, one in wrapped.named_parameters())
+    assert all(isinstance(one, DTensor) for one in wrapped.parameters())
+    ranks.together("the end")
+    leave()
+
+
+def test_every_parameter_is_a_part_and_whole_where_it_is_asked_for(world: World) -> None:
+    tree = recipe(world, parallel=FSDP)
+    mp.spawn(_look, args=(free_port(), tree, str(world.model)), nprocs=2)
+
+
+def test_a_layer_that_the_model_has_not_is_told(world: World) -> None:
+    model = build_model(build(recipe(world), str), 300, world.model)
+    assert [type(one).__name__ for one in units(model, ())] == ["LlamaDecoderLayer"] * 2
+    assert len(units(model, ["LlamaMLP"])) == 2
+    with pytest.raises(RunError, match="no GPTBlock") as raised:
+        units(model, ["GPTBlock"])
+    assert "LlamaDecoderLayer" in str(raised.value)

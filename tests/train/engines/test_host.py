@@ -1,0 +1,45 @@
+"""What is tuned on a CPU computes what it computed before."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from luthier.train.engines.host import keep_pages, use_onednn_in_fp32
+
+FAULTS = """
+import resource, sys, torch
+from luthier.train.engines.host import keep_pages
+if sys.argv[1] == "kept":
+    assert keep_pages()
+torch.set_num_threads(1)
+def step():
+    held = [torch.ones(1 << size) for size in (20, 21, 22, 23)]
+for _ in range(5):
+    step()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+step()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(not keep_pages(), reason="a setting of glibc")
+def test_freed_memory_is_used_again_without_page_faults() -> None:
+    def faults(how: str) -> int:
+        done = subprocess.run([sys.executable, "-c", FAULTS, how], check=True, capture_output=True, text=True)
+        return int(done.stdout)
+
+    assert 3 * faults("kept") < faults("as it is")
+
+
+def test_fp32_products_stay_exact() -> None:
+    use_onednn_in_fp32()
+    torch.manual_seed(0)
+    for rows, inner, columns in ((1, 512, 300), (257, 64, 64), (700, 1376, 512), (512, 2048, 96)):
+        a, b = torch.randn(rows, inner), torch.randn(inner, columns)
+        exact = a.double() @ b.double()
+        assert float(((a @ b).double() - exact).norm() / exact.norm()) < 2e-6
+        assert float(((a.T.contiguous().T @ b).double() - exact).norm() / exact.norm()) < 2e-6
