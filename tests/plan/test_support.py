@@ -138,6 +138,8 @@ NVME = {"zero_optimization.offload_param.device": "nvme"}
         ("optimizer.kind", {"parallel": {"engine": "fsdp", "stage": 3}, "optimizer": {"kind": "adafactor"}}),
         ("optimizer.kind", {"parallel": {"stage": 2}, "optimizer": {"kind": "muon"}}),
         ("adapter.kind", {"parallel": {"stage": 3}, "adapter": {"kind": "prompt"}}),
+        ("precision.full_evaluation", {"parallel": {"stage": 3}, "precision": {"full_evaluation": True}}),
+        ("method.reference", {"parallel": {"stage": 2}, "method": {"kind": "dpo"}}),
         ("precision.compute", {"parallel": {"stage": 3}, "precision": {"compute": "fp16"}}),
         ("batch.find_micro", {"batch": {"find_micro": True}}),
         ("parallel.deepspeed_config", {"parallel": {"stage": 3, "deepspeed_config": NVME}}),

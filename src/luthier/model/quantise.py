@@ -64,7 +64,7 @@ def loading(config: BitsAndBytesConfig | None, device: str) -> dict[str, Any]:
         raise MissingPackage(
             "bitsandbytes is not installed", place="quantise.bits", remedy="pip install 'luthier[quantise]'"
         )
-    there = "cuda:0" if device != "cpu" and torch.cuda.is_available() else "cpu"
+    there = f"cuda:{torch.cuda.current_device()}" if device != "cpu" and torch.cuda.is_available() else "cpu"
     return {"quantization_config": config, "device_map": {"": there}}
 
 

@@ -11,7 +11,7 @@ from luthier.model.kernels.choose import COMPILE_MODES, installed_here, lacks_co
 from luthier.plan.compute import device_here
 from luthier.plan.engine import engine_of
 from luthier.plan.instead import installed, unpaged
-from luthier.plan.preferences import preference_rows
+from luthier.plan.preferences import preference_rows, reference_of
 from luthier.recipe import Recipe
 from luthier.recipe.optimizers import NEEDS_TARGETS, OPTIMIZERS, REFUSED, STANDS_IN
 from luthier.registry import known, names
@@ -196,6 +196,18 @@ def _shared(recipe: Recipe) -> tuple[Row, ...]:
             "adapter.kind",
             "its few numbers lie outside the layers that FSDP shares out",
             "use parallel.engine: ddp",
+        ),
+        (
+            bool(sharded) and recipe.precision.full_evaluation,
+            "precision.full_evaluation",
+            f"weights that {engine} shares out are not cast for an evaluation",
+            "set it to false: the loss differs by rounding alone",
+        ),
+        (
+            bool(sharded) and reference_of(recipe) == "copy",
+            "method.reference",
+            f"a second whole model is not shared out by {engine}",
+            "use method.reference: precomputed, an adapter, or parallel.engine: ddp",
         ),
         (
             there > 1 and recipe.batch.find_micro,
