@@ -43,7 +43,9 @@ _TEMPLATES = {"auto": "tokenizer_default", **{OURS.get(theirs, theirs): theirs f
 """Axolotl's names of the templates that have the same text there."""
 _TURN_ENDS = {
     **dict.fromkeys(("chatml", "qwen", "qwen3"), "<|im_end|>"),
-    "llama3": "<|eot_id|>", "gemma": "<end_of_turn>", "phi3": "<|end|>",
+    "llama3": "<|eot_id|>",
+    "gemma": "<end_of_turn>",
+    "phi3": "<|end|>",
 }
 """What ends a turn in these."""
 

@@ -59,26 +59,42 @@ def attend(
             softcap=softcap,
             s_aux=s_aux,
         )
+    return in_blocks(query, key, value, tuple((0, length) for length in lengths), scaling), None
+
+
+def in_blocks(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    lengths: tuple[tuple[int, int], ...],
+    scaling: float | None,
+) -> torch.Tensor:
+    """``query`` [1, heads, T, size], ``key`` and ``value`` [1, kv_heads, C + T, size] -> [1, T, heads, size].
+
+    ``lengths`` are, of each document, keys that come before its first query, and its queries, which have keys too.
+    """
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     device = query.device.type
     kind = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else value.dtype
     # Head by head in memory, products with a transposed side take half the time.
     given = (one.squeeze(0).to(kind).contiguous() for one in (query, key, value))
     output: torch.Tensor = _Blocks.apply(*given, lengths, scale)  # type: ignore[no-untyped-call]
-    return output.unsqueeze(0).to(query.dtype), None
+    return output.unsqueeze(0).to(query.dtype)
 
 
-def blocks(lengths: tuple[int, ...], width: int) -> Iterator[tuple[int, int, int, bool]]:
-    """(begin of the document, begin and end of the queries, whether their weights, of so many bytes each, are kept).
+def blocks(lengths: tuple[tuple[int, int], ...], width: int) -> Iterator[tuple[slice, slice, bool]]:
+    """(keys of a block, its queries, whether their weights, of so many bytes each, are kept).
 
-    >>> list(blocks((300, 5), 2))
-    [(0, 0, 256, True), (0, 256, 300, True), (300, 300, 305, True)]
+    >>> list(blocks(((0, 300), (2, 5)), 2))[1:]
+    [(slice(0, 300, None), slice(256, 300, None), True), (slice(300, 307, None), slice(300, 305, None), True)]
     """
-    begin = 0
-    for length in lengths:
-        for first in range(begin, begin + length, ROWS):
-            yield begin, first, min(first + ROWS, begin + length), length * width <= KEPT
-        begin += length
+    begin = at = 0
+    for before, length in lengths:
+        for first in range(0, length, ROWS):
+            end = min(first + ROWS, length)
+            kept = (before + length) * width <= KEPT
+            yield slice(begin, begin + before + end), slice(at + first, at + end), kept
+        begin, at = begin + before + length, at + length
 
 
 @lru_cache(maxsize=8)
@@ -88,14 +104,19 @@ def _later(size: int, kind: torch.dtype) -> torch.Tensor:
 
 
 class _Blocks(torch.autograd.Function):
-    """query [heads, T, size], key and value [kv_heads, T, size] -> [T, heads, size].
+    """query [heads, T, size], key and value [kv_heads, C + T, size] -> [T, heads, size].
 
     With P = softmax(q k^T) and o = P v: dv = P^T do, dP = do v^T, dS = P (dP - sum(dP P)), dq = dS k, dk = dS^T q.
     """
 
     @staticmethod
     def forward(
-        ctx: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, lengths: tuple[int, ...], scale: float
+        ctx: Any,
+        query: torch.Tensor,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        lengths: tuple[tuple[int, int], ...],
+        scale: float,
     ) -> torch.Tensor:
         heads, tokens, size = query.shape
         groups = len(key)
@@ -104,10 +125,10 @@ class _Blocks(torch.autograd.Function):
             output = torch.empty(tokens, heads, size, dtype=query.dtype)
             placed = output.view(tokens, groups, heads // groups, size).permute(1, 2, 0, 3)
             kept = []
-            for begin, first, end, keeps in blocks(lengths, query.itemsize):
-                weights = _weights(scaled[:, :, first:end], key[:, begin:end])
-                made = torch.bmm(weights.flatten(1, 2), value[:, begin:end])
-                placed[:, :, first:end] = made.view(groups, -1, end - first, size)
+            for seen, asking, keeps in blocks(lengths, query.itemsize):
+                weights = _weights(scaled[:, :, asking], key[:, seen])
+                made = torch.bmm(weights.flatten(1, 2), value[:, seen])
+                placed[:, :, asking] = made.view(groups, heads // groups, -1, size)
                 kept += [weights] if keeps else []
         ctx.save_for_backward(scaled, key, value, *kept)
         ctx.lengths, ctx.scale = lengths, scale
@@ -120,16 +141,16 @@ class _Blocks(torch.autograd.Function):
         with torch.autocast(key.device.type, enabled=False):
             given = gradient.view(tokens, groups, each, size).permute(1, 2, 0, 3).contiguous()
             of_query, of_key = torch.empty_like(scaled), torch.zeros_like(key)
-            of_value = torch.zeros(tokens, groups, size, dtype=value.dtype).transpose(0, 1)
-            for begin, first, end, keeps in blocks(ctx.lengths, key.itemsize):
-                keys, values, own = key[:, begin:end], value[:, begin:end], scaled[:, :, first:end]
+            of_value = torch.zeros(key.shape[1], groups, size, dtype=value.dtype).transpose(0, 1)
+            for seen, asking, keeps in blocks(ctx.lengths, key.itemsize):
+                keys, values, own = key[:, seen], value[:, seen], scaled[:, :, asking]
                 weights = kept.pop(0) if keeps else _weights(own, keys)
-                back, flat = given[:, :, first:end].flatten(1, 2), weights.flatten(1, 2)
-                of_value[:, begin:end] += torch.bmm(flat.transpose(1, 2), back)
+                back, flat = given[:, :, asking].flatten(1, 2), weights.flatten(1, 2)
+                of_value[:, seen] += torch.bmm(flat.transpose(1, 2), back)
                 change = torch.bmm(back, values.transpose(1, 2))
                 change = torch._softmax_backward_data(change, flat, -1, flat.dtype)
-                of_query[:, :, first:end] = torch.bmm(change, keys).view_as(own)
-                of_key[:, begin:end] += torch.bmm(change.transpose(1, 2), own.flatten(1, 2))
+                of_query[:, :, asking] = torch.bmm(change, keys).view_as(own)
+                of_key[:, seen] += torch.bmm(change.transpose(1, 2), own.flatten(1, 2))
         return of_query.mul_(ctx.scale).flatten(0, 1), of_key, of_value, None, None
 
 

@@ -1,13 +1,14 @@
 """Attention of documents that branch: one prompt, and answers to it that never see one another.
 
-A prompt is computed once for all of its answers. Exact, and nothing but PyTorch's scaled dot-product attention: the
-prompt with its first answer is one causal document, every other answer attends to the prompt's keys and its own.
+A prompt is computed once for all of its answers, exactly: the prompt with its first answer is one causal document,
+every other answer attends to the prompt's keys and its own. On a CPU in blocks of matrix products, elsewhere, and under
+a sliding window or dropout, through PyTorch's scaled dot-product attention.
 """
 
 from __future__ import annotations
 
 from contextlib import nullcontext
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface, AttentionMaskInterface
 
 from luthier.model.attention import boundaries_of, refuse
+from luthier.model.attention_blocks import in_blocks
 
 NAME = "luthier_branches"
 
@@ -39,6 +41,10 @@ def _branch_attention(
     ``branches`` are each document's lengths: its prompt's and each answer's.
     """
     boundaries_of(module, others.get("document_lengths"))
+    windowed = sliding_window is not None and max(map(sum, branches or ())) > sliding_window
+    if query.device.type == "cpu" and not (windowed or dropout or softcap is not None or s_aux is not None):
+        places, lengths = _keys(branches or (), query.device)
+        return in_blocks(query, key[:, :, places], value[:, :, places], lengths, scaling), None
     refuse(module, {"a soft cap": softcap, "sinks": s_aux})
     kept = query.dtype
     on_cpu = query.device.type == "cpu"
@@ -70,6 +76,25 @@ def _branch_attention(
                 )
             at += prompt + first + sum(rest)
     return torch.cat(pieces, dim=2).transpose(1, 2).to(kept), None
+
+
+@lru_cache(maxsize=8)
+def _keys(
+    branches: tuple[tuple[int, ...], ...], device: torch.device
+) -> tuple[torch.Tensor, tuple[tuple[int, int], ...]]:
+    """Which keys stand before the queries of each branch and among them, and how many of each: the prompt with its
+    first answer is one document, every other answer has the prompt's keys before it."""
+    places, lengths, at = [], [], 0
+    for prompt, first, *rest in branches:
+        stem, begin = torch.arange(at, at + prompt), at + prompt + first
+        places.append(torch.arange(at, begin))
+        lengths.append((0, prompt + first))
+        for length in rest:
+            places += [stem, torch.arange(begin, begin + length)]
+            lengths.append((prompt, length))
+            begin += length
+        at = begin
+    return torch.cat(places).to(device), tuple(lengths)
 
 
 def _mask(queries: int, keys: int, window: int | None, device: torch.device) -> torch.Tensor:

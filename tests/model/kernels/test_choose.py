@@ -22,7 +22,7 @@ def changed(here: Here, **changes: Any) -> Here:
     ("here", "adapter", "name", "why"),
     [
         (CPU, "none", "blocks", "blocks of matrix products"),
-        (CPU32, "none", "blocks", "blocks of matrix products"),
+        (CPU32, "none", "sdpa", ""),
         (CPU, "prefix", "sdpa", "blocks takes no prefix"),
         (changed(CPU, architecture="gemma2"), "none", "eager", "no soft cap"),
         (changed(CPU, architecture="gpt_oss"), "none", "eager", "no attention sinks"),

@@ -22,7 +22,11 @@ COMPILE_MODES = ("default", "reduce-overhead", "max-autotune", "max-autotune-no-
 
 PACKAGES = ("flash_attn", "liger_kernel", "triton")
 
-ORDER = {"cpu": ("blocks", "sdpa", "eager"), "cuda": ("flash", "varlen", "flex", "sdpa", "eager")}
+ORDER = {
+    "cpu": ("blocks", "sdpa", "eager"),
+    "cpu in fp32": ("sdpa", "eager"),
+    "cuda": ("flash", "varlen", "flex", "sdpa", "eager"),
+}
 """Attention kernels of a device, the fastest first."""
 
 TOLD = {
@@ -86,7 +90,7 @@ def choose_attention(wanted: str, here: Here, adapter: str = "none") -> Choice:
     lacking = lacks(wanted, here, adapter) if wanted != "auto" else ""
     if wanted != "auto" and not lacking:
         return Choice(wanted, TOLD[wanted])
-    order = ORDER[here.device]
+    order = ORDER["cpu in fp32" if (here.device, here.compute) == ("cpu", "fp32") else here.device]
     name = next(one for one in order if not lacks(one, here, adapter))
     faster = next((f"{one} {lacks(one, here, adapter)}" for one in order[: order.index(name)]), "")
     said = f"{wanted} {lacking}" if lacking else faster

@@ -11,7 +11,7 @@ import torch
 from luthier.environment import threads
 from luthier.errors import RunError
 from luthier.recipe import Recipe
-from luthier.train.engines.host import keep_pages, use_onednn_in_fp32
+from luthier.train.engines.host import keep_pages
 from luthier.train.engines.unshared import Unshared
 
 COMPUTE = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -35,8 +35,6 @@ class SingleDevice(Unshared):
             torch.use_deterministic_algorithms(True)
         if self.device.type == "cpu":
             keep_pages()
-            if self.compute is torch.float32:
-                use_onednn_in_fp32()
         self._narrow = recipe.adapter.kind != "none" and not recipe.adapter.dora
 
     def wrap(self, model: torch.nn.Module) -> torch.nn.Module:
