@@ -15,7 +15,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -59,12 +58,22 @@ RUNNING = (
         "outputs/out",
         False,
         True,
-        ("flash_attention", "flash_attn_rms_norm", "flash_attn_fuse_mlp"),
+        ("flash_attention",),
     ),
-    Document("training_arguments.txt", "alpaca", "results", False, False, ("optim", "report_to")),
-    Document("firefly.json", "table", "output/qwen1.5-7b-sft-lora", True, False, ("optim", "fp16", "report_to")),
+    Document("training_arguments.txt", "alpaca", "results", False, False, ("optim",)),
+    Document("firefly.json", "table", "output/qwen1.5-7b-sft-lora", True, False, ("optim", "fp16")),
     Document("chatglm3/lora.yaml", "conversations", "output", True, True, (), SHORTER),
     Document("chatglm3/ptuning_v2.yaml", "conversations", "output", True, True, (), SHORTER),
+    Document("chatglm3/sft.yaml", "conversations", "output", False, True, ("deepspeed",), SHORTER),
+    Document(
+        "peft_sft.sh",
+        "messages",
+        "out",
+        True,
+        True,
+        ("use_flash_attn", "gradient_accumulation_steps"),
+        ("output.dir=out", "checkpoint.resume=auto", "batch.steps=6", "checkpoint.every=2"),
+    ),
 )
 
 
@@ -89,7 +98,7 @@ def test_it_is_planned_trained_stopped_gone_on_with_and_opens(
     told = json.loads(plan.stdout)
     assert told["refused"] == [] and told["device"] == "cpu"
     for key in document.instead:
-        assert any(line.startswith(f"{key} (") and " becomes " in line for line in told["warnings"]), key
+        assert any(f"{key} (" in line and " becomes " in line for line in told["warnings"]), key
 
     run = documents / document.out
     command = [sys.executable, "-m", "luthier", "train", *words]
@@ -112,19 +121,25 @@ def test_it_is_planned_trained_stopped_gone_on_with_and_opens(
     assert (run / "report.html").stat().st_size > 10_000
     compared = next(one for one in events if one["event"] == "compared")
     assert compared["moved"] > 0 and compared["drifted"] == [] and (compared["unmoved"] > 0) is document.adapter
-    _opens(run / "model", stand_ins.model, adapter=document.adapter)
+    _opens(run / "model", None if document.file.startswith("chatglm3") else stand_ins.model, adapter=document.adapter)
 
 
-def _opens(result: Path, base: Path, *, adapter: bool) -> None:
-    """Plain transformers and PEFT open the result, and it is not what it began as."""
+def _opens(result: Path, base: Path | None, *, adapter: bool) -> None:
+    """Plain transformers and PEFT open the result, and it is not what it began as, where that opens there too."""
     if adapter:
         base = Path(json.loads((result / "adapter_config.json").read_text())["base_model_name_or_path"])
     import torch
     from peft import PeftModel
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
+    tokenizer = AutoTokenizer.from_pretrained(result)
+    ids = tokenizer("What does Ada do?", return_tensors="pt").input_ids
+    if base is None:
+        assert torch.isfinite(AutoModelForCausalLM.from_pretrained(result)(ids).logits).all()
+        return
     before = AutoModelForCausalLM.from_pretrained(base)
-    ids = AutoTokenizer.from_pretrained(result)("What does Ada do?", return_tensors="pt").input_ids
+    if len(tokenizer) > before.config.vocab_size:
+        before.resize_token_embeddings(len(tokenizer), mean_resizing=False)
     plain = before(ids).logits
     after = PeftModel.from_pretrained(before, result) if adapter else AutoModelForCausalLM.from_pretrained(result)
     logits = after(ids).logits
@@ -149,30 +164,6 @@ def test_the_table_was_written_out_as_json_lines(documents: Path, stand_ins: Sta
     lines = (stand_ins.table / "jsonl" / "aspcoder_train.jsonl").read_text(encoding="utf-8").splitlines()
     assert len(lines) == 1600
     assert list(json.loads(lines[0])) == ["category", "conversation"]
-
-
-@pytest.mark.parametrize(
-    ("file", "keys"),
-    [
-        ("chatglm3/sft.yaml", ("parallel.engine",)),
-        ("peft_sft.sh", ("parallel.engine",)),
-    ],
-)
-def test_what_is_not_there_yet_is_refused_under_the_file_s_own_keys(
-    file: str, keys: tuple[str, ...], documents: Path, stand_ins: StandIns, luthier: Run
-) -> None:
-    if file.startswith("chatglm3"):
-        words: list[Any] = [stand_ins.conversations, stand_ins.model, file]
-    else:
-        words = [file, "--model", stand_ins.model, "--data", stand_ins.messages]
-    plan = luthier("plan", *words, "--json", cwd=documents)
-    assert plan.returncode == 2
-    refused = json.loads(plan.stdout)["refused"] if plan.stdout else plan.stderr.splitlines()
-    for key in keys:
-        place = "deepspeed_config_z3_qlora.yaml" if (file, key) == ("peft_sft.sh", "parallel.engine") else file
-        assert any(f"({key})" in one and place in one for one in refused), (key, refused)
-    assert luthier("train", *words, cwd=documents).returncode == 2
-    assert not list(documents.rglob("events.jsonl"))
 
 
 @pytest.mark.parametrize(
