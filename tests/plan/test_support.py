@@ -141,6 +141,7 @@ NVME = {"zero_optimization.offload_param.device": "nvme"}
         ("precision.full_evaluation", {"parallel": {"stage": 3}, "precision": {"full_evaluation": True}}),
         ("method.reference", {"parallel": {"stage": 2}, "method": {"kind": "dpo"}}),
         ("precision.compute", {"parallel": {"stage": 3}, "precision": {"compute": "fp16"}}),
+        ("method.kind", {"method": {"kind": "reward"}}),
         ("batch.find_micro", {"batch": {"find_micro": True}}),
         ("parallel.deepspeed_config", {"parallel": {"stage": 3, "deepspeed_config": NVME}}),
     ],

@@ -210,6 +210,12 @@ def _shared(recipe: Recipe) -> tuple[Row, ...]:
             "use method.reference: precomputed, an adapter, or parallel.engine: ddp",
         ),
         (
+            engine != "single" and recipe.method.kind == "reward",
+            "method.kind",
+            f"a reward model goes around the hooks that {engine} adds gradients up by",
+            "train it in one process",
+        ),
+        (
             there > 1 and recipe.batch.find_micro,
             "batch.find_micro",
             "where one process ran out of memory the others would wait for it",
