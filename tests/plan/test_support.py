@@ -152,7 +152,8 @@ def test_what_several_processes_cannot_do_is_refused(
     assert key not in [fault.place for fault in unsupported(recipe(**sections))]
     monkeypatch.setenv("RANK", "0")
     monkeypatch.setenv("WORLD_SIZE", "2")
-    assert [fault.place for fault in unsupported(recipe(**sections))] == [key]
+    refused = [fault.place for fault in unsupported(recipe(**sections)) if "not installed" not in fault.reason]
+    assert refused == [key]
 
 
 @pytest.mark.parametrize("kind", sorted(REFUSED))
