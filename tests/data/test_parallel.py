@@ -18,7 +18,7 @@ from luthier.data.parallel import workers_for
 from luthier.data.pipeline import prepare
 from luthier.data.store import TokenStore
 from luthier.data.worker import Worker
-from luthier.errors import DataError, RunError, TemplateError
+from luthier.errors import DataError, RunError
 from tests.conftest import World, write_jsonl
 from tests.data.made import recipe_of
 
@@ -82,16 +82,6 @@ def test_bad_rows_are_the_same(world: World, tmp_path: Path) -> None:
         with pytest.raises(DataError) as caught:
             made(world, path, workers, bad_rows=2)
         assert {fault.place for fault in caught.value.faults[:3]} == {f"{path}:{line}" for line in (4, 901, 902)}
-
-
-def test_a_template_that_refuses_a_row_says_so_from_a_worker(world: World, tmp_path: Path) -> None:
-    file = tmp_path / "odd.jinja"
-    loop = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
-    refusal = "{% if messages[0].content == 'Where is number 600?' %}{{ raise_exception('no 600') }}{% endif %}"
-    file.write_text(refusal + loop + "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}")
-    with pytest.raises(TemplateError, match="no 600") as caught:
-        made(world, rows(tmp_path / "d.jsonl"), 2, template=str(file))
-    assert caught.value.faults[0].place == f"{tmp_path}/d.jsonl:601" and caught.value.faults[0].remedy
 
 
 def test_a_dead_worker_is_told_of(world: World, tmp_path: Path) -> None:

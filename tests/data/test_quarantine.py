@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from luthier.data.pipeline import prepare
-from luthier.errors import DataError
-from tests.conftest import World
+from luthier.data.encoder import Encoder
+from luthier.data.pipeline import Preparation, examples, prepare
+from luthier.errors import DataError, TemplateError
+from tests.conftest import World, write_jsonl
 from tests.data.made import recipe_of
 
 LINES = [
@@ -21,8 +23,8 @@ LINES = [
 ]
 
 
-def prepared(world: World, *paths: str, bad_rows: int) -> list[str]:
-    recipe = recipe_of(world, data={"train": [{"path": path} for path in paths], "bad_rows": bad_rows})
+def prepared(world: World, *paths: str, bad_rows: int, **data: Any) -> list[str]:
+    recipe = recipe_of(world, data={"train": [{"path": path} for path in paths], "bad_rows": bad_rows, **data})
     return list(prepare(recipe, recipe.data.train, world.model)[0].origins)
 
 
@@ -56,3 +58,105 @@ def test_cells_and_values_are_kept_too(world: World, tmp_path: Path) -> None:
     rows = [json.loads(line) for line in Path(summary["quarantine"]).read_text().splitlines()]
     assert [row["_place"] for row in rows] == [f"{table}:3", f"{listed}:#2", f"{listed}:#3"]
     assert rows[0]["_row"] == ["c"] and rows[1]["_row"] == "5" and rows[2]["human"] == "\ud800"
+
+
+TALKS = [
+    [("user", "a"), ("assistant", "b")],
+    [("user", "a"), ("user", "b"), ("tool", "c")],
+    [("user", "c"), ("assistant", "d")],
+    [("assistant", "first")],
+]
+TALK = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
+CALLED = {"messages": TALK, "tools": [{"name": "x"}]}
+IDS = {"input_ids": [5, 99_999], "labels": [5, 99_999]}
+
+
+def talks(path: Path) -> Path:
+    rows = [{"messages": [{"role": role, "content": text} for role, text in turns]} for turns in TALKS]
+    return write_jsonl(path, [*rows, CALLED])
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_conversations_that_the_template_refuses_are_bad_rows(world: World, tmp_path: Path, workers: int) -> None:
+    path = talks(tmp_path / "d.jsonl")
+    data = {"train": [{"path": str(path)}], "template": "mistral", "workers": workers}
+    with pytest.raises(DataError) as caught:
+        recipe = recipe_of(world, data=data)
+        prepare(recipe, recipe.data.train, world.model)
+    *faults, _ = caught.value.faults
+    assert [fault.place for fault in faults] == [f"{path}:{line}" for line in (2, 4, 5)]
+    assert all(fault.remedy for fault in faults)
+
+    recipe = recipe_of(world, data={**data, "bad_rows": 3})
+    store, _ = prepare(recipe, recipe.data.train, world.model)
+    assert list(store.origins) == [f"{path}:{line}" for line in (1, 3)]
+    assert store.summary["rows"] == 5 and len(store.summary["bad_rows"]) == 3
+    file = Path(store.summary["quarantine"])
+    told = [json.loads(line) for line in file.read_text().splitlines()]
+    assert [len(row["messages"]) for row in told] == [3, 1, 2] and "tool" in told[2]["_reason"]
+    repaired = [{**row, "messages": TALK, "tools": None} for row in told]
+    both = prepared(world, str(write_jsonl(tmp_path / "r.jsonl", repaired)), bad_rows=0, template="mistral")
+    assert both == [f"{tmp_path}/r.jsonl:{line}" for line in (1, 2, 3)]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_tools_that_the_template_leaves_out_and_strange_ids_are_bad_rows(
+    world: World, tmp_path: Path, workers: int
+) -> None:
+    talk, ready = talks(tmp_path / "d.jsonl"), write_jsonl(tmp_path / "i.jsonl", [IDS, {"input_ids": [5, 6], "labels": [5, 6]}])
+    sources = [{"path": str(talk)}, {"path": str(ready)}]
+    recipe = recipe_of(world, data={"train": sources, "bad_rows": 2, "workers": workers})
+    store, _ = prepare(recipe, recipe.data.train, world.model)
+    first, second = store.summary["bad_rows"]
+    assert first.startswith(f"{talk}:5: ") and "leaves out the tools" in first
+    assert second.startswith(f"{ready}:1: ") and "99999" in second
+    assert store.summary["documents_by_source"] == [3, 1] and store.summary["rows"] == 7
+
+
+def test_a_template_that_is_none_is_no_row_s_fault(world: World, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.jinja"
+    broken.write_text("{% for %}")
+    with pytest.raises(TemplateError, match="is not Jinja") as caught:
+        prepared(world, str(talks(tmp_path / "d.jsonl")), bad_rows=100, template=str(broken))
+    assert len(caught.value.faults) == 1
+
+
+def test_a_sample_counts_such_rows_too(world: World, tmp_path: Path) -> None:
+    path = talks(tmp_path / "d.jsonl")
+    for bad_rows, allowed in ((2, False), (3, True)):
+        recipe = recipe_of(world, data={"train": [{"path": str(path)}], "template": "mistral", "bad_rows": bad_rows})
+        work = Preparation(recipe, Encoder.open(world.model))
+        found = work.documents(examples(recipe, recipe.data.train, work.set_aside))
+        if allowed:
+            assert len(list(found)) == 2 and work.summary()["rows"] == 5
+            continue
+        with pytest.raises(DataError) as caught:
+            list(found)
+        assert [fault.place for fault in caught.value.faults] == [f"{path}:{line}" for line in (2, 4, 5)]
+
+
+HALF = {"type": "function", "function": {"name": "f", "arguments": {"x": ["\ud800"]}}}
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ({"tools": [{"name": "f", "description": {"deep": ["\ud800"]}}]}, "half a character"),
+        ({"turn": {"tool_calls": [HALF]}}, "half a character"),
+        ({"turn": {"content": "a\0b"}}, "NUL"),
+        ({"tools": [{"na\0me": "f"}]}, "NUL"),
+    ],
+    ids=["tools", "calls", "content", "names"],
+)
+def test_texts_that_cannot_be_written_are_found_wherever_they_are(
+    world: World, tmp_path: Path, row: dict[str, Any], reason: str
+) -> None:
+    answer = {"role": "assistant", "content": "b", **row.get("turn", {})}
+    bad = {"messages": [{"role": "user", "content": "a"}, answer], "tools": row.get("tools")}
+    good = [{"messages": TALK}]
+    path = tmp_path / "d.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in [*good, bad, *good]))
+    recipe = recipe_of(world, data={"train": [{"path": str(path)}], "bad_rows": 1, "template": "qwen3"})
+    store, _ = prepare(recipe, recipe.data.train, world.model)
+    assert len(store) == 2 and reason in store.summary["bad_rows"][0] and f"{path}:2" in store.summary["bad_rows"][0]
+    assert json.loads(Path(store.summary["quarantine"]).read_text())["messages"] == bad["messages"]

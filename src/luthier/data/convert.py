@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import TypeVar, get_args
+from typing import Any, TypeVar, get_args
 
 from luthier.data.example import Example, Message, Piece, Row, RowFault
 from luthier.data.formats.prompt import with_prompt
@@ -150,13 +150,36 @@ def _flagged(parts: tuple[Turn, ...], roles: tuple[str, ...]) -> tuple[Turn, ...
 
 
 def _whole(example: Example) -> Example:
+    """The example, if all that it says can be written.
+
+    Raises:
+        RowFault: a text of it holds half a character, or NUL.
+    """
     for message in (*example.messages, *example.rejected):
-        for text in (message.content, *(value for value in message.fields.values() if isinstance(value, str))):
-            _encoded(text)
+        _check_text(message.content)
+        if message.fields or message.tool_calls:
+            _check_texts([message.fields, message.tool_calls])
+    if example.tools or example.extra or example.rejected_pieces:
+        _check_texts([example.tools, example.extra, [piece.text for piece in example.rejected_pieces]])
     return example
 
 
-def _encoded(text: str) -> None:
+def _check_texts(values: list[Any]) -> None:
+    """Check every text in values of JSON, however deep."""
+    left = list(values)
+    while left:
+        value = left.pop()
+        if isinstance(value, str):
+            _check_text(value)
+        elif isinstance(value, dict):
+            left += [*value, *value.values()]
+        elif isinstance(value, list | tuple):
+            left += value
+
+
+def _check_text(text: str) -> None:
+    if "\0" in text:
+        raise RowFault("holds NUL characters", "copy the file anew, or remove the row")
     try:
         text.encode()
     except UnicodeEncodeError as error:

@@ -19,7 +19,7 @@ from luthier.data.store import Batch
 from luthier.data.talks import Talks, Told, plain_source
 from luthier.data.template import ChatTemplate, template_source
 from luthier.data.tokens import Tokens, tokenise
-from luthier.errors import DataError, TemplateError
+from luthier.errors import DataError, Fault, TemplateError
 from luthier.recipe import Recipe
 from luthier.recipe.data import Source
 
@@ -63,7 +63,7 @@ class Maker:
         """The block's rows, all through; ``source`` names their format.
 
         Raises:
-            DataError: conversations where documents are read, or a template that refuses one.
+            DataError, TemplateError: it is not one row's fault.
         """
         told = self._told(source, block)
         if told is None:
@@ -96,17 +96,47 @@ class Maker:
     def _common(self, source: Source, block: Block) -> Made:
         """What a block becomes, whatever its rows are."""
         part = Part.of(source, block)
-        broken: list[Broken] = []
+        faults: list[Fault] = []
         examples: list[Example] = []
         for attempt in attempts_of(part):
             if isinstance(attempt, Example):
                 examples.append(attempt)
             else:
-                broken.append(Broken(attempt, block.raw(attempt.place)))
-        return Made(*self.examples(examples), broken=[*part.broken, *broken])
+                faults.append(attempt)
+        batch, signatures, refused = self.attempts(examples)
+        broken = (Broken(fault, block.raw(fault.place)) for fault in (*faults, *refused))
+        return Made(batch, signatures, [*part.broken, *broken])
+
+    def attempts(self, examples: Sequence[Example]) -> tuple[Batch, Signatures | None, list[Fault]]:
+        """Those of ``examples``, and what is wrong with the rows that cannot be rendered or learned from.
+
+        Raises:
+            DataError, TemplateError: it is not one row's fault.
+        """
+        try:
+            return *self.examples(examples), []
+        except DataError as error:
+            if not _is_of_row(error, examples):
+                raise
+        usable: list[Example] = []
+        faults: list[Fault] = []
+        for example in examples:
+            try:
+                self._tokens([example])
+            except DataError as error:
+                if not _is_of_row(error, [example]):
+                    raise
+                faults += error.faults
+            else:
+                usable.append(example)
+        return *self.examples(usable), faults
 
     def examples(self, examples: Sequence[Example]) -> tuple[Batch, Signatures | None]:
-        """Their documents, none left out, and their signatures if the recipe looks for near duplicates."""
+        """Their documents, none left out, and their signatures if the recipe looks for near duplicates.
+
+        Raises:
+            DataError, TemplateError: a row that the method does not learn from, or that the template refuses.
+        """
         if not examples:
             near = None if self.recipe.data.near_duplicates is None else np.zeros((0, HASHES), np.uint32)
             return Batch.of([]), near
@@ -159,3 +189,9 @@ class Maker:
         shared = min(len(ids), len(tokens))
         differing = np.flatnonzero(ids[:shared] != tokens.ids[:shared])
         return replace(tokens, head=int(differing[0]) if len(differing) else shared)
+
+
+def _is_of_row(error: DataError, examples: Sequence[Example]) -> bool:
+    """Whether an error names some of those rows, and nothing else."""
+    origins = {example.origin for example in examples}
+    return all(fault.place in origins for fault in error.faults)

@@ -71,19 +71,23 @@ class Preparation:
         return self.maker.template()
 
     def documents(self, examples: Iterable[Example], told: Told | None = None) -> Iterator[Tokens]:
-        """The documents that remain of the examples, in their order.
+        """The documents that remain of the examples, in their order; rows that give none go to ``set_aside``.
 
         Raises:
-            DataError: rows that the policies for overlong ones refuse.
+            DataError: more bad rows than the recipe allows, or rows that the policies for overlong ones refuse.
         """
         done = 0
         rows = iter(examples)
         while chunk := tuple(islice(rows, CHUNK)):
-            batch, _ = self.fates.settle(*self.maker.examples(chunk))
+            made, signatures, faults = self.maker.attempts(chunk)
+            self.set_aside += faults
+            batch, _ = self.fates.settle(made, signatures)
             yield from batch.documents()
             done += len(chunk)
             if told:
                 told(done)
+        if len(self.set_aside) > self.recipe.data.bad_rows:
+            raise DataError(*self.set_aside[:MOST_SHOWN])
         self.fates.check()
 
     def write(self, sources: Sequence[Source], tokenizer: Path, writer: Writer, told: Told | None) -> list[Broken]:

@@ -86,11 +86,11 @@ class Talks:
     def told(self, block: Block) -> Told | None:
         """What becomes of the block's plain conversations; None if there are none."""
         read = [_talk(row) if isinstance(row, bytes) else None for row in block.rows]
-        odd = self._with_control([talk for talk in read if talk is not None])
+        odd = self._any_odd([talk for talk in read if talk is not None])
         texts: list[str] = []
         shapes: list[tuple[int, Shape, int]] = []
         for at, talk in enumerate(read):
-            if talk is None or (odd and any(map(self._control.search, talk[1]))):
+            if talk is None or (odd and any(map(self._is_odd, talk[1]))):
                 continue
             names, contents = talk
             shape = self._shapes[names] if names in self._shapes else self._shape(names)
@@ -149,9 +149,13 @@ class Talks:
         messages = (Message(role, content) for role, content in zip(roles, contents, strict=True))
         return self._template.spans(Example(tuple(messages), "data.template", turn_ends=self._turn_ends))
 
-    def _with_control(self, talks: Sequence[Talk]) -> bool:
-        """Whether control tokens may stand in them."""
-        text = "\n".join(["\n".join(contents) for _, contents in talks])
+    def _any_odd(self, talks: Sequence[Talk]) -> bool:
+        """Whether control tokens may stand in them, or NUL, which the common way refuses by name."""
+        return self._is_odd("\n".join(["\n".join(contents) for _, contents in talks]))
+
+    def _is_odd(self, text: str) -> bool:
+        if "\0" in text:
+            return True
         return any(opener in text for opener in self._openers) and self._control.search(text) is not None
 
 
