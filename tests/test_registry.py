@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from luthier.errors import RecipeError
-from luthier.registry import TABLES, known, names, resolve
+from luthier.registry import TABLES, code_of, known, names, resolve
 
 
 @pytest.mark.parametrize(("table", "name"), [(table, name) for table, rows in TABLES.items() for name in rows])
@@ -61,10 +61,16 @@ def test_an_installed_package_adds_a_name_by_entry_point(tmp_path: Path) -> None
         f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n"
         "from luthier.registry import known, names, resolve\n"
         "print(names('metrics'), 'guitar' in sys.modules, known('metrics', 'strum'))\n"
-        "print(resolve('metrics', 'strum').__module__)"
+        "print(resolve('metrics', 'strum').__module__)\n"
+        "from luthier.registry import code_of; print(code_of('metrics', 'strum'))"
     )
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert told.strip().endswith("'rouge-l', 'strum'] False True\nguitar")
+    file = tmp_path / "guitar.py"
+    assert told.strip().endswith(f"'rouge-l', 'strum'] False True\nguitar\n('guitar 1.0', [{file!r}])")
+
+
+def test_our_own_code_and_code_that_is_not_there_have_no_files() -> None:
+    assert code_of("formats", "alpaca") == code_of("formats", "no_such_module:x") == ("", [])
 
 
 def test_names_are_sorted() -> None:

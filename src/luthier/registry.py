@@ -7,8 +7,10 @@ Each table maps a name to ``"module:attribute"``. Packages add rows through the 
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from typing import Any
 
 from luthier.errors import RecipeError, nearest
@@ -170,3 +172,31 @@ def resolve(table: str, name: str) -> Any:
             f"{name!r} could not be loaded: {error}",
             remedy="write it as module:attribute, with the module importable from here",
         ) from error
+
+
+def code_of(table: str, name: str) -> tuple[str, list[Path]]:
+    """What says whether the code behind a name is still the same: its package's name and version, and its own files.
+
+    Both are empty for our own, which change with Luthier. Of code in a package, all files of the package count, since
+    they import one another.
+    """
+    point = None
+    if name in TABLES[table] or (":" not in name and (point := _installed(table).get(name)) is None):
+        return "", []
+    version = f"{point.dist.name} {point.dist.version}" if point is not None and point.dist is not None else ""
+    module = (name if point is None else point.value).partition(":")[0]
+    return version, _files_of(module)
+
+
+def _files_of(module: str) -> list[Path]:
+    top = module.partition(".")[0]
+    try:
+        found = importlib.util.find_spec(top)
+    except (ImportError, ValueError):
+        return []
+    if found is None:
+        return []
+    if found.submodule_search_locations is not None:
+        folders = map(Path, found.submodule_search_locations)
+        return sorted(path for folder in folders for path in folder.rglob("*.py") if path.is_file())
+    return [Path(found.origin)] if found.has_location and found.origin else []

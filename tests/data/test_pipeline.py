@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import shutil
@@ -361,6 +362,35 @@ def test_templates_do_not_matter_to_documents_of_pretraining(world: World) -> No
     other = recipe(world, world.stories, method={"kind": "pretrain"}, data={"template": "plain", "system": "S"})
     assert not prepared(first, world.model)[1] and prepared(other, world.model)[1]
     assert not prepared(recipe(world, world.stories), world.model)[1]
+
+
+FORMAT = """from luthier.data.example import Example, Message
+
+
+def read(row):
+    return Example((Message("user", row.value["human"]), Message("assistant", {answer})), row.origin)
+"""
+
+
+@pytest.mark.parametrize("layout", ["own_format.py", "own_formats/rows.py"])
+def test_a_changed_format_of_the_user_s_prepares_anew(
+    world: World, rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, layout: str
+) -> None:
+    file = tmp_path / "code" / layout
+    file.parent.mkdir(parents=True)
+    module = layout.removesuffix(".py").replace("/", ".")
+    monkeypatch.syspath_prepend(str(tmp_path / "code"))
+    wanted = recipe(world, rows, {"format": f"{module}:read"})
+    made = []
+    for answer in ('row.value["assistant"]', '"Nowhere."', '"Nowhere."'):
+        file.write_text(FORMAT.format(answer=answer))
+        for name in (module, module.partition(".")[0]):
+            sys.modules.pop(name, None)
+        importlib.invalidate_caches()
+        store, cached = prepared(wanted, world.model)
+        made.append((cached, store.ids.tolist()))
+    assert [cached for cached, _ in made] == [False, False, True]
+    assert made[0][1] != made[1][1] == made[2][1]
 
 
 def test_the_recipe_names_the_cache(world: World, rows: Path, tmp_path: Path) -> None:

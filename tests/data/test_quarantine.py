@@ -80,8 +80,8 @@ def talks(path: Path) -> Path:
 def test_conversations_that_the_template_refuses_are_bad_rows(world: World, tmp_path: Path, workers: int) -> None:
     path = talks(tmp_path / "d.jsonl")
     data = {"train": [{"path": str(path)}], "template": "mistral", "workers": workers}
+    recipe = recipe_of(world, data=data)
     with pytest.raises(DataError) as caught:
-        recipe = recipe_of(world, data=data)
         prepare(recipe, recipe.data.train, world.model)
     *faults, _ = caught.value.faults
     assert [fault.place for fault in faults] == [f"{path}:{line}" for line in (2, 4, 5)]
@@ -103,7 +103,10 @@ def test_conversations_that_the_template_refuses_are_bad_rows(world: World, tmp_
 def test_tools_that_the_template_leaves_out_and_strange_ids_are_bad_rows(
     world: World, tmp_path: Path, workers: int
 ) -> None:
-    talk, ready = talks(tmp_path / "d.jsonl"), write_jsonl(tmp_path / "i.jsonl", [IDS, {"input_ids": [5, 6], "labels": [5, 6]}])
+    talk, ready = (
+        talks(tmp_path / "d.jsonl"),
+        write_jsonl(tmp_path / "i.jsonl", [IDS, {"input_ids": [5, 6], "labels": [5, 6]}]),
+    )
     sources = [{"path": str(talk)}, {"path": str(ready)}]
     recipe = recipe_of(world, data={"train": sources, "bad_rows": 2, "workers": workers})
     store, _ = prepare(recipe, recipe.data.train, world.model)

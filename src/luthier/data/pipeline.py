@@ -29,6 +29,7 @@ from luthier.data.tokens import Fate, Tokens
 from luthier.errors import DataError, Fault
 from luthier.recipe import Recipe
 from luthier.recipe.data import Source
+from luthier.registry import code_of
 
 CHUNK = ROWS
 """Rows that are tokenised together."""
@@ -156,6 +157,7 @@ def cache_entry(recipe: Recipe, sources: Sequence[Source], tokenizer: Path, enco
     files = [files_of(source) for source in sources]
     local = list(chain.from_iterable(files))
     chat = recipe.method.kind != "pretrain"
+    codes = [code_of("formats", source.format) for source in sources if source.format != "auto"]
     settings = {
         "sources": [
             source.model_dump(mode="json", exclude={"path", "weight"} if own else {"weight"})
@@ -163,16 +165,18 @@ def cache_entry(recipe: Recipe, sources: Sequence[Source], tokenizer: Path, enco
         ],
         "files": list(map(len, files)),
         "names": [str(path) for path in local],
+        **({"code": [version for version, _ in codes]} if any(version for version, _ in codes) else {}),
         "method": recipe.method.kind,
         **prompt_limit(recipe),
         **{name: getattr(data, name) for name in MADE_BY},
         **({name: getattr(data, name) for name in ("system", "train_on", "last_turn_only")} if chat else {}),
     }
     named = sorted(path for path in tokenizer.glob("*token*.json") if path.is_file())
+    code = list(chain.from_iterable(files for _, files in codes))
     template: tuple[str, ...] = (data.template, encoder.chat_template or "") if chat else ()
     if chat and (data.template != "auto" or data.template_arguments):
         template = (template_source(data.template, encoder, data.template_arguments),)
-    return entry(data.cache, "tokens", content_key([*local, *named], template, settings))
+    return entry(data.cache, "tokens", content_key([*local, *named, *code], template, settings))
 
 
 def prepare(
