@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,12 +17,14 @@ from peft import (
     PromptTuningInit,
     get_peft_model,
 )
+from safetensors import SafetensorError
 from transformers import PreTrainedModel
 
 from luthier.errors import ModelError
 from luthier.model.adapter_files import adapter_directory, adapter_settings, is_feedforward, rows_of
 from luthier.model.chatglm import native_names
 from luthier.model.prompts import PromptModel, with_prompts
+from luthier.model.safe import check_adapter
 from luthier.model.starts import START, keep_start, start_from_quantisation
 from luthier.model.tokenizer import local_directory
 from luthier.recipe import Recipe
@@ -122,15 +125,23 @@ def _continued(model: PreTrainedModel, adapter: Adapter, new_tokens: Sequence[in
 def open_adapter(
     model: PreTrainedModel, directory: str, *, trains: bool = False, dropout: float | None = None
 ) -> PeftModel:
-    """The model with a saved adapter."""
+    """The model with a saved adapter.
+
+    Raises:
+        ModelError: its settings or weights are damaged, or the weights are pickled.
+    """
+    check_adapter(Path(directory), adapter_settings(Path(directory)))
     config = PeftConfig.from_pretrained(directory)
     config.inference_mode = not trains
     if dropout is not None and hasattr(config, "lora_dropout"):
         config.lora_dropout = dropout
-    if not config.is_prompt_learning:
-        return PeftModel.from_pretrained(model, directory, config=config, is_trainable=trains)
-    wrapped: PromptModel = with_prompts(model, config)
-    wrapped.load_adapter(directory, "default", is_trainable=trains)
+    try:
+        if not config.is_prompt_learning:
+            return PeftModel.from_pretrained(model, directory, config=config, is_trainable=trains)
+        wrapped: PromptModel = with_prompts(model, config)
+        wrapped.load_adapter(directory, "default", is_trainable=trains)
+    except (OSError, SafetensorError) as error:
+        raise ModelError(f"cannot be read: {error}", place=directory, remedy="save the adapter again") from error
     return wrapped
 
 

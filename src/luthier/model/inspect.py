@@ -19,6 +19,7 @@ from luthier.model.adapter_files import SETTINGS
 from luthier.model.adapters import adapter_config
 from luthier.model.load import build_model
 from luthier.model.prompts import with_prompts
+from luthier.model.safe import SAFE, check_model, pickles
 from luthier.model.weights import Weights
 from luthier.recipe import Recipe
 
@@ -132,6 +133,8 @@ def inspect_directory(directory: Path) -> Structure:
     config = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"model_type": "adapter"}
     kind = _stored_quantisation(config)
     types = Weights(directory).types()
+    if not types and (pickled := pickles(directory)):
+        raise ModelError(f"holds no .safetensors weights but {pickled[0]}", place=str(directory), remedy=SAFE)
     # Quantised files hold packed bits under the weight's own name, and its scales under names that go on from it.
     scales = {name: _owner(name) for name in types if _owner(name) in types and _owner(name) != name}
     rows = []
@@ -190,10 +193,11 @@ def inspect_recipe(recipe: Recipe, directory: Path | None, vocabulary: int) -> t
 
 
 def _without_weights(directory: Path) -> Any:
+    check_model(directory)
     try:
         config = AutoConfig.from_pretrained(str(directory), local_files_only=True, trust_remote_code=False)
         with torch.device("meta"):
-            model = AutoModelForCausalLM.from_config(config)
+            model = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
     except (OSError, ValueError, KeyError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ModelError(

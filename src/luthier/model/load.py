@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, GlmForCausalLM, LlamaConfig, PreTrainedModel
 from transformers.utils import logging
 
@@ -20,7 +21,8 @@ from luthier.model.chatglm_weights import as_glm
 from luthier.model.kernels.checkpoints import checkpoint_layers
 from luthier.model.quantise import loading, quantisation, settle
 from luthier.model.reward import as_reward_model
-from luthier.model.shape import default_intermediate
+from luthier.model.safe import check_model
+from luthier.model.shape import default_intermediate, weight_files
 from luthier.recipe import Recipe
 from luthier.recipe.model import Scratch
 
@@ -50,7 +52,7 @@ def build_model(
         torch.manual_seed(recipe.seed)
         config = _llama(recipe.model.scratch, vocabulary, special)
         model = AutoModelForCausalLM.from_config(
-            config, attn_implementation=attention, dtype=_dtype(recipe, torch.float32)
+            config, attn_implementation=attention, dtype=_dtype(recipe, torch.float32), trust_remote_code=False
         )
     else:
         auto = "auto" if recipe.adapter.kind != "none" else torch.float32
@@ -82,6 +84,8 @@ def open_model(
     Raises:
         ModelError: what is wrong with the directory.
     """
+    check_model(directory)
+    weight_files(directory)
     native = is_chatglm(directory)
     source = as_glm(directory) if native else {}
     try:
@@ -91,15 +95,17 @@ def open_model(
             dtype=dtype,
             output_loading_info=True,
             local_files_only=True,
+            trust_remote_code=False,
+            use_safetensors=True,
             **source,
             **quantised,
         )
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ModelError(
             f"cannot be opened as a causal language model: {reason}",
             place=str(directory),
-            remedy="check model.path; models that need code of their own are opened only with --trust-remote-code",
+            remedy="check model.path; code from a model's folder is never run",
         ) from error
     if report["missing_keys"] or report.get("mismatched_keys"):
         lost = sorted(map(str, [*report["missing_keys"], *report.get("mismatched_keys", ())]))

@@ -19,6 +19,7 @@ from luthier.model.adapter_files import KINDS, adapter_settings, rows_of
 from luthier.model.deltas import Deltas
 from luthier.model.load import DTYPES, open_model
 from luthier.model.quantise import dequantised, is_quantised, loading, read_quantisation
+from luthier.model.safe import check_adapter, check_model
 from luthier.model.save import base_of, open_on_base
 from luthier.model.tokenizer import local_directory, write_tokenizer
 from luthier.model.weights import Weights
@@ -68,6 +69,8 @@ def merge(adapter: Path, out: Path, *, base: str | None = None, dtype: str = "au
     if out.exists() and any(out.iterdir()):
         raise ModelError("is not empty", place=str(out), remedy="name another folder with --out")
     under = local_directory(base, None) if base is not None else base_of(adapter)
+    check_adapter(adapter, settings)
+    check_model(under)
     aside = out.with_name(f".{out.name}.merging")
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(parents=True)

@@ -10,6 +10,7 @@ from typing import Any
 
 from luthier.errors import ModelError
 from luthier.model.chatglm import glm_config, glm_parameters
+from luthier.model.safe import check_model, inside
 from luthier.recipe.model import Scratch
 
 Parameters = dict[str, tuple[tuple[int, ...], int]]
@@ -102,6 +103,7 @@ def shape_of_directory(directory: Path) -> Shape:
             place=str(directory),
             remedy="give a model directory in the Hugging Face layout",
         ) from error
+    check_model(directory)
     text = config.get("text_config")
     config = {**config, **text} if isinstance(text, dict) else config
     parameters = _headers(directory)
@@ -173,14 +175,18 @@ def llama_parameters(config: dict[str, Any]) -> Parameters:
 
 
 def weight_files(directory: Path) -> list[Path]:
-    """The files that transformers would load: those of the index, else model*.safetensors, else all there are."""
+    """The files that transformers would load: those of the index, else model*.safetensors, else all there are.
+
+    Raises:
+        ModelError: the index is damaged, or names what is no weight file of the directory.
+    """
     index = directory / "model.safetensors.index.json"
     if index.exists():
         try:
             names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-        except (ValueError, KeyError, AttributeError) as error:
+        except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
             raise ModelError(f"its index is damaged: {error}", place=str(index), remedy="download it again") from error
-        return [directory / Path(name).name for name in names]
+        return [inside(directory, name) for name in names]
     return sorted(directory.glob("model*.safetensors")) or sorted(directory.glob("*.safetensors"))
 
 

@@ -1,0 +1,1 @@
+"""What a stranger's files could do to whoever opens them, and do not."""
