@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from transformers import AutoModelForCausalLM
 
+from luthier.record.events import Finished, Saved, Warned, read_events
 from tests.conftest import World
 
 Run = Callable[..., Any]
@@ -22,17 +26,49 @@ def test_a_run_is_merged_checked_and_speaks(world: World, tmp_path: Path, luthie
         quantise={"bits": 4},
         optimizer={"lr": 0.02},
         batch={"steps": 4},
-        output={"dir": str(run)},
+        output={"dir": str(run), "merge": True},
     )
     assert luthier("train", write_recipe(tree)).returncode == 0
+    saved = [event.path for event in read_events(run / "events.jsonl") if isinstance(event, Saved)]
+    assert saved[-2:] == ["model", "merged"]
     done = luthier("merge", run, "--out", out, "--json")
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
     assert told["error"] < 1e-5 < told["effect"] and told["dtype"] == "float32"
     asked = ("--prompt", "Where does Mira live?", "--max-new-tokens", "8")
     assert luthier("generate", out, *asked).returncode == 0
+    for weights in out.glob("*.safetensors"):
+        assert (run / "merged" / weights.name).read_bytes() == weights.read_bytes()
+    left = luthier("export", run, "--out", tmp_path / "bf16", "--kind", "merged", "--dtype", "bf16", "--ollama")
+    assert left.returncode == 0, left.stderr
+    assert "checked: its logits are" in left.stdout
+    made = (tmp_path / "bf16" / "Modelfile").read_text()
+    assert made.startswith('FROM .\nTEMPLATE """{{ range .Messages }}') and 'PARAMETER stop "<|im_end|>"' in made
     again = luthier("merge", run, "--out", out)
     assert again.returncode == 2 and "is not empty" in again.stderr
+
+
+@pytest.mark.slow
+def test_a_run_that_cannot_merge_is_finished_all_the_same(
+    world: World, tmp_path: Path, luthier: Run, write_recipe: Run
+) -> None:
+    """In bf16, rounding drowns what four steps at next to no learning rate have learned."""
+    base, run = tmp_path / "base", tmp_path / "run"
+    shutil.copytree(world.model, base)
+    AutoModelForCausalLM.from_pretrained(base, dtype=torch.bfloat16).save_pretrained(base)
+    tree = world.recipe(
+        model={"path": str(base)},
+        adapter={"kind": "lora", "rank": 4},
+        optimizer={"lr": 1e-6},
+        batch={"steps": 4},
+        output={"dir": str(run), "merge": True},
+    )
+    done = luthier("train", write_recipe(tree))
+    assert done.returncode == 0, done.stderr
+    events = list(read_events(run / "events.jsonl"))
+    assert isinstance(events[-1], Finished) and not (run / "merged").exists()
+    [told] = [one.message for one in events if isinstance(one, Warned) and "not merged" in one.message]
+    assert "rounding would drown it" in told
 
 
 @pytest.mark.parametrize(

@@ -42,3 +42,27 @@ def test_an_unknown_name_is_told_with_the_nearest() -> None:
 )
 def test_trackers(value: Any, meant: list[str]) -> None:
     assert names.trackers(value) == meant
+
+
+@pytest.mark.parametrize(
+    ("value", "wanted"),
+    [
+        ("false", None),
+        ("FALSE", None),
+        (False, None),
+        (None, None),
+        ("", None),
+        ("true", "end"),
+        (True, "end"),
+        ("End", "end"),
+    ],
+)
+def test_no_weights_are_uploaded_where_the_word_says_no(value: object, wanted: str | None) -> None:
+    assert names.uploaded_weights(value) == wanted
+
+
+def test_a_word_that_is_none_of_wandbs_is_refused() -> None:
+    for convert in (names.watched, names.uploaded_weights):
+        with pytest.raises(Cannot, match="foo"):
+            convert("foo")
+    assert [names.watched(one) for one in ("false", None, "ALL")] == [None, None, "all"]

@@ -171,6 +171,8 @@ def test_a_flipped_value_changes_the_recipe(row: Row) -> None:
 
 BEFORE: dict[str, tuple[str, str]] = {
     "environment.WANDB_DISABLED": ("false", "true"),
+    "environment.WANDB_WATCH": ("false", "gradients"),
+    "environment.WANDB_LOG_MODEL": ("false", "end"),
     "environment.WANDB_MODE": ("online", "offline"),
     "environment.CUDA_VISIBLE_DEVICES": ("0,1", "-1"),
     "environment.OMP_NUM_THREADS": ("1", "2"),

@@ -14,8 +14,9 @@ from transformers import AutoModelForCausalLM
 
 from luthier.errors import ModelError
 from luthier.model.adapters import add_adapter
+from luthier.model.agreement import TOLERANCE
 from luthier.model.load import build_model, open_model
-from luthier.model.merge import TOLERANCE, merge
+from luthier.model.merge import merge
 from luthier.model.quantise import loading, read_quantisation
 from luthier.model.save import open_on_base, save_model
 from luthier.recipe.validate import build

@@ -34,6 +34,8 @@ def recipe(**sections: Any) -> Recipe:
 CASES: list[tuple[str, dict[str, Any]]] = [
     ("adapter.modules_to_save", {"adapter": {"kind": "prefix", "modules_to_save": ["lm_head"]}}),
     ("adapter.modules_to_save", {"adapter": {"kind": "prompt", "modules_to_save": ["lm_head"]}}),
+    ("output.merge", {"adapter": {"kind": "prefix"}, "output": {"merge": True}}),
+    ("output.merge", {"adapter": {"kind": "prompt"}, "output": {"merge": True}}),
     ("tokenizer.added", {"adapter": {"kind": "ia3"}, "tokenizer": {"added": ["x"]}}),
     ("tokenizer.added", {"adapter": {"kind": "prompt"}, "tokenizer": {"added_special": ["<x>"]}}),
     ("adapter.init", {"adapter": {"kind": "lora", "init": "loftq"}}),
@@ -89,6 +91,7 @@ def test_every_row_of_the_table_is_tried() -> None:
             "evaluate.metrics",
             "did you mean exact_match?",
         ),
+        ({"track": {"to": ["tensorboard", "wandbb"]}}, "track.to", "did you mean wandb?"),
         ({"data": {"train": [{"path": "a", "format": "alpacca"}]}}, "data.format", "did you mean alpaca?"),
         ({"data": {"evaluate": [{"path": "a", "format": "alpacca"}]}}, "data.format", "did you mean alpaca?"),
         ({"data": {"test": [{"path": "a", "format": "alpacca"}]}}, "data.format", "did you mean alpaca?"),

@@ -11,6 +11,7 @@ from luthier.cli import (
     convert,
     evaluate,
     explain,
+    export,
     generate,
     inspect,
     launch,
@@ -48,6 +49,7 @@ for name, module in (
     ("report", report),
     ("inspect", inspect),
     ("merge", merge),
+    ("export", export),
 ):
     app.command(name)(module.command)
 

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import shlex
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from luthier.environment import cache_folder
 from luthier.errors import RunError
+
+if TYPE_CHECKING:
+    from luthier.data.encoder import Encoder
 
 KEY = "LUTHIER_API_KEY"
 """The environment's variable that holds the key which clients show; a word on the command line would be seen by all."""
@@ -35,6 +41,7 @@ def command(
     from luthier.evaluate.use import open_result
     from luthier.recipe.evaluate import Generation
     from luthier.serve.server import Service, application, is_loopback
+    from luthier.serve.vllm import vllm_commands
 
     key = os.environ.get(KEY) or None
     if not is_loopback(host) and key is None:
@@ -44,12 +51,28 @@ def command(
     service = Service(
         Speaker(result, template), name or model.resolve().name, Generation(max_new_tokens=max_new_tokens), key
     )
-    adapter = (result.directory / "adapter_config.json").exists()
-    merged = f"luthier merge {model} -o MERGED && vllm serve MERGED" if adapter else f"vllm serve {result.directory}"
-    typer.echo(f"for many clients at once: {merged}", err=True)
+    file = _template_file(template, result.encoder)
+    commands = vllm_commands(model, result.directory, name=service.name, host=host, port=port, template=file)
+    if commands:
+        typer.echo(f"for many clients at once: {' && '.join(map(shlex.join, commands))}", err=True)
     server = uvicorn.Server(
         uvicorn.Config(application(service, host), host=host, port=port, log_level="warning", access_log=False)
     )
     socket = server.config.bind_socket()
     typer.echo(f"{service.name} at http://{host}:{socket.getsockname()[1]}/v1 (Ctrl-C ends it)")
     server.run(sockets=[socket])
+
+
+def _template_file(name: str, encoder: Encoder) -> Path | None:
+    """A file with the named chat template, for a server that takes no names; None for the model's own."""
+    if name == "auto":
+        return None
+    from luthier.data.template import template_source
+    from luthier.record.folder import write_whole
+
+    text = template_source(name, encoder)
+    file = cache_folder() / "templates" / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.jinja"
+    if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(file, text)
+    return file

@@ -54,6 +54,9 @@ STRATEGIES = ("no", "steps", "epoch", "best")
 TRACKERS = {"comet_ml": "comet"}
 """Trackers that have another name here."""
 
+OFF = ("", "false", "0", "no", "off", "none", "null")
+WATCHED = ("gradients", "parameters", "all")
+UPLOADED = ("checkpoint", "end")
 HUB_STRATEGIES = ("end", "every_save", "checkpoint", "all_checkpoints")
 
 LOG_LEVELS = {
@@ -130,6 +133,24 @@ def trackers(value: Any) -> list[str]:
     listed = value if isinstance(value, list | tuple) else [value]
     named = [str(one).strip() for one in listed if one is not None]
     return [TRACKERS.get(one, one) for one in named if one not in ("none", "all", "")]
+
+
+def watched(value: Any) -> str | None:
+    """What W&B watches: ``false`` and nothing name none."""
+    word = str(value).strip().lower()
+    return None if value is None or word in OFF else member(word, WATCHED, "thing to watch")
+
+
+def uploaded_weights(value: Any) -> str | None:
+    """Which weights go to W&B; ``true`` has long meant the last, ``false`` none.
+
+    >>> uploaded_weights("FALSE"), uploaded_weights(True), uploaded_weights("checkpoint")
+    (None, 'end', 'checkpoint')
+    """
+    word = str(value).strip().lower()
+    if value is None or word in OFF:
+        return None
+    return "end" if word in ("true", "1", "yes", "on") else member(word, UPLOADED, "choice of weights")
 
 
 def log_level(value: Any) -> str:

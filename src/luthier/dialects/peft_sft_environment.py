@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from luthier.dialects import names
 from luthier.dialects.plain_values import whole
 from luthier.dialects.table import Effect, Inert, Key, Row, Spread, Values, applied, inert
 
@@ -30,8 +31,8 @@ ENVIRONMENT: tuple[Row, ...] = (
     Key("environment.WANDB_NAME", "track.name", str),
     Key("environment.WANDB_RUN_ID", "track.run_id", str),
     Key("environment.WANDB_DIR", "track.dir", str),
-    Key("environment.WANDB_WATCH", "track.watch", str),
-    Key("environment.WANDB_LOG_MODEL", "track.log_model", str),
+    Key("environment.WANDB_WATCH", "track.watch", names.watched),
+    Key("environment.WANDB_LOG_MODEL", "track.log_model", names.uploaded_weights),
     Spread("environment.WANDB_DISABLED", ("track.to",), _disabled),
     Spread("environment.WANDB_MODE", ("track.to", "track.options.mode"), _disabled),
     Spread("environment.CUDA_VISIBLE_DEVICES", ("runtime.device", NOTE + "CUDA_VISIBLE_DEVICES"), _devices),

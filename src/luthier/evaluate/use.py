@@ -43,6 +43,17 @@ def open_result(path: Path) -> Result:
     Raises:
         ModelError: there is neither.
     """
+    directory = result_directory(path)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    return Result(load_result(directory, register()).to(device), Encoder.open(directory), directory)
+
+
+def result_directory(path: Path) -> Path:
+    """Where a run's result lies, or a model's or adapter's own directory.
+
+    Raises:
+        ModelError: there is neither.
+    """
     directory = path / "model" if (path / "model").is_dir() else path
     if not ((directory / "config.json").exists() or (directory / "adapter_config.json").exists()):
         raise ModelError(
@@ -50,8 +61,7 @@ def open_result(path: Path) -> Result:
             place=str(path),
             remedy="give a run's folder, or luthier train first",
         )
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    return Result(load_result(directory, register()).to(device), Encoder.open(directory), directory)
+    return directory
 
 
 def replies(result: Result, prompts: Sequence[str], settings: Generation, template: str) -> list[str]:

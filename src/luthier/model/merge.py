@@ -16,6 +16,7 @@ from transformers import BitsAndBytesConfig
 
 from luthier.errors import ModelError
 from luthier.model.adapter_files import KINDS, adapter_settings, rows_of
+from luthier.model.agreement import TOLERANCE, distance, fits_in_fp32, judge, logits, probes
 from luthier.model.deltas import Deltas
 from luthier.model.load import DTYPES, open_model
 from luthier.model.quantise import dequantised, is_quantised, loading, read_quantisation
@@ -23,13 +24,6 @@ from luthier.model.safe import check_adapter, check_model
 from luthier.model.save import base_of, open_on_base
 from luthier.model.tokenizer import local_directory, write_tokenizer
 from luthier.model.weights import Weights
-
-TOLERANCE = {torch.float32: 1e-4, torch.float16: 1e-2, torch.bfloat16: 5e-2}
-"""Largest difference of logits, relative to their size (norms over the probes), by the type of the merged weights:
-some times that type's unit roundoff of 6e-8, 5e-4 and 4e-3."""
-
-PROBES = (2, 48)
-"""Texts and tokens of each that the logits are compared on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +71,8 @@ def merge(adapter: Path, out: Path, *, base: str | None = None, dtype: str = "au
     try:
         files, kind = _write(adapter, settings, under, aside, dtype)
         error, effect = _compare(adapter, under, aside)
-        _judge(error, effect, kind, out)
+        remedy = "check that --base is the model the adapter was trained on"
+        judge(error, kind, str(out), remedy=remedy, effect=effect)
         out.parent.mkdir(parents=True, exist_ok=True)
         os.replace(aside, out)
     finally:
@@ -143,47 +138,13 @@ def _compare(adapter: Path, base: Path, merged: Path) -> tuple[float, float]:
     if kept is not None and kept.needed:
         config = BitsAndBytesConfig.from_dict({**kept.config.to_dict(), "bnb_4bit_compute_dtype": "float32"})
         quantised = loading(config, "cpu")
-    dtype = torch.float32 if _fits_in_fp32(merged) else "auto"
+    dtype = torch.float32 if fits_in_fp32(merged) else "auto"
     model = open_on_base(adapter, base, "sdpa", dtype, quantised)
-    ids = _probes(model.get_input_embeddings().weight.shape[0], rows_of(adapter_settings(adapter)))
-    with torch.no_grad():
-        wanted = model(input_ids=ids, use_cache=False).logits.float()
-        with model.disable_adapter():
-            plain = model(input_ids=ids, use_cache=False).logits.float()
+    ids = probes(model.get_input_embeddings().weight.shape[0], rows_of(adapter_settings(adapter)))
+    wanted = logits(model, ids)
+    with model.disable_adapter():
+        plain = logits(model, ids)
     del model
     gc.collect()
-    with torch.no_grad():
-        found = open_model(merged, "sdpa", dtype).eval()(input_ids=ids, use_cache=False).logits.float()
-    size = float(wanted.norm())
-    return float((found - wanted).norm()) / size, float((plain - wanted).norm()) / size
-
-
-def _judge(error: float, effect: float, kind: torch.dtype, out: Path) -> None:
-    narrow = "" if kind is torch.float32 else "; --dtype fp32 rounds nothing"
-    told = f"the merged logits are {error:.1e} of their size away from the adapter's"
-    if not error <= TOLERANCE.get(kind, 0.0):
-        raise ModelError(
-            f"{told}, more than rounding to {str(kind).removeprefix('torch.')} explains: nothing was kept",
-            place=str(out),
-            remedy=f"check that --base is the model the adapter was trained on{narrow}",
-        )
-    if error > max(effect / 2, 1e-6):
-        raise ModelError(
-            f"{told}, and the adapter itself moves them by {effect:.1e} only, so that rounding would drown it",
-            place=str(out),
-            remedy=f"keep the adapter apart{narrow}",
-        )
-
-
-def _probes(vocabulary: int, rows: set[int]) -> torch.Tensor:
-    """Token ids to compare on, the same each time; tokens with rows of their own are among them."""
-    ids = torch.randint(vocabulary, PROBES, generator=torch.Generator().manual_seed(0))
-    own = torch.tensor(sorted(rows)[: PROBES[1] // 2], dtype=torch.long)
-    ids[0, : len(own)] = own
-    return ids
-
-
-def _fits_in_fp32(directory: Path) -> bool:
-    """Whether the model in fp32 takes less than half of the machine's memory."""
-    numbers = sum(torch.Size(size).numel() for size, _ in Weights(directory).types().values())
-    return 4 * numbers < os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+    found = logits(open_model(merged, "sdpa", dtype), ids)
+    return distance(found, wanted), distance(plain, wanted)

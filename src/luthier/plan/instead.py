@@ -150,14 +150,20 @@ TRACKERS = {
 }
 """Trackers, and the packages that they are reached through."""
 
+ELSEWHERE = ("azure_ml", "clearml", "codecarbon", "dagshub", "dvclive", "flyte", "neptune")
+"""Trackers of transformers' that none of ours speaks to."""
+
 
 def _record(recipe: Recipe) -> list[Instead]:
     found: list[Instead] = []
-    here = tuple(name for name in recipe.track.to if name in TRACKERS and installed(TRACKERS[name]))
-    if here != recipe.track.to:
-        lacking = [TRACKERS.get(name, "") for name in recipe.track.to if name not in here]
-        install = f" (pip install {' '.join(lacking).replace('_', '-')})" if all(lacking) else ""
-        why = f"not installed here{install}; every value is in the run's events.jsonl and its report"
+    lacking = [name for name in recipe.track.to if not installed(TRACKERS.get(name, ""))]
+    strange = [name for name in recipe.track.to if name in ELSEWHERE]
+    if lacking or strange:
+        here = tuple(name for name in recipe.track.to if name not in (*lacking, *strange))
+        packages = " ".join(TRACKERS[name].replace("_", "-") for name in lacking)
+        whys = [f"{', '.join(lacking)} not installed here (pip install {packages})"] if lacking else []
+        whys += [f"nothing here speaks to {', '.join(strange)}"] if strange else []
+        why = f"{'; '.join(whys)}; every value is in the run's events.jsonl and its report"
         found.append(Instead("track.to", list(recipe.track.to), here, why))
     if recipe.tokenizer.pad is not None:
         found.append(Instead("tokenizer.pad", recipe.tokenizer.pad, None, "nothing is padded, so no token is needed"))

@@ -43,6 +43,7 @@ def _names(recipe: Recipe) -> Iterator[Fault]:
         ("method.kind", "methods", recipe.method.kind),
         *(("optimizer.kind", "optimizers", kind) for kind in (recipe.optimizer.kind,) if kind not in UNRUN),
         ("schedule.kind", "schedules", recipe.schedule.kind),
+        *(("track.to", "trackers", name) for name in recipe.track.to),
         *(("evaluate.metrics", "metrics", metric) for metric in recipe.evaluate.metrics if recipe.evaluate.generates),
         *(
             ("data.format", "formats", s.format)
@@ -254,6 +255,12 @@ def _adapter_rows(recipe: Recipe) -> tuple[Row, ...]:
             "adapter.modules_to_save",
             f"only lora and ia3 train modules beside them, {adapter.kind} does not",
             "use lora, or remove it",
+        ),
+        (
+            virtual and recipe.output.merge,
+            "output.merge",
+            f"only what changes weights can be merged into them, and {adapter.kind} adds tokens",
+            "set output.merge: false",
         ),
         (
             added and adapter.kind in ("ia3", "prefix", "prompt"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from types import UnionType
@@ -104,8 +105,32 @@ def _check_part(value: int | float) -> int | float:
     return value
 
 
+def bytes_of(size: str) -> int:
+    """A size in KB, MB, GB or TB (powers of 1000), in bytes.
+
+    Raises:
+        ValueError: it is no such size, or none at all.
+
+    >>> bytes_of("1.5MB")
+    1500000
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d+)?) ?([KMGT])B", size, re.IGNORECASE)
+    number = int(float(found[1]) * 1000 ** (1 + "KMGT".index(found[2].upper()))) if found else 0
+    if not number:
+        raise ValueError("write a size in KB, MB, GB or TB, such as 5GB")
+    return number
+
+
+def _check_size(value: str) -> str:
+    bytes_of(value)
+    return value
+
+
 Part = Annotated[int | float, AfterValidator(_check_part)]
 """So many (int), or a share of the whole (float below 1)."""
 
 Every = Annotated[int | float | str, AfterValidator(_check_every)]
 """When something recurs: n steps (int), a share of the run (float below 1), 'epoch' or 'never'."""
+
+Size = Annotated[str, AfterValidator(_check_size)]
+"""Bytes as the hub's library reads them: a number in KB, MB, GB or TB (powers of 1000)."""

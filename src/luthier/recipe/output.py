@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from luthier.recipe.field import Section, setting
+from luthier.recipe.field import Section, Size, setting
 
 
 class Hub(Section):
@@ -77,7 +77,7 @@ class Output(Section):
         down=("bf16 to serve.", "部署用 bf16。"),
         cost=("4 bytes per weight in fp32, 2 in bf16 and fp16.", "fp32 每个权重 4 字节,bf16 与 fp16 为 2 字节。"),
     )
-    shard_size: str = setting(
+    shard_size: Size = setting(
         "5GB",
         en="Largest weight file.",
         zh="单个权重文件的上限。",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import JsonValue
 
 from luthier.recipe.field import Part, Section, setting
@@ -77,7 +79,7 @@ class Track(Section):
             "logging_nan_inf_filter 只过滤日志:训练仍带着 NaN 继续。",
         ),
     )
-    watch: str | None = setting(
+    watch: Literal["gradients", "parameters", "all"] | None = setting(
         None,
         en="What W&B watches: gradients, parameters or all.",
         zh="W&B 监视内容:gradients、parameters 或 all。",
@@ -88,7 +90,7 @@ class Track(Section):
             "记录全部梯度或权重的直方图,较慢且上传量大。",
         ),
     )
-    log_model: str | None = setting(
+    log_model: Literal["checkpoint", "end"] | None = setting(
         None,
         en="Upload weights to the tracker: checkpoint or end.",
         zh="上传权重到跟踪工具:checkpoint 或 end。",

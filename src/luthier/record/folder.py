@@ -51,6 +51,11 @@ class RunFolder:
         return self.root / "model"
 
     @property
+    def merged(self) -> Path:
+        """The adapter merged into its base, where the recipe asks for it."""
+        return self.root / "merged"
+
+    @property
     def answers(self) -> Path:
         """Generated answers (JSON lines), one file for each time they were asked for."""
         return self.root / "answers"

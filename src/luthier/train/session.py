@@ -13,6 +13,7 @@ from typing import Any
 import peft
 import torch
 import transformers
+from safetensors import SafetensorError
 
 import luthier
 from luthier.environment import cores
@@ -296,11 +297,20 @@ class Session:
             self._merge()
 
     def _merge(self) -> None:
-        """The adapter in its base as a whole model, beside the result."""
+        """The adapter in its base as a whole model, beside the result; a run that cannot merge is finished all the
+        same, for the adapter is saved."""
         self.display.stage("merging the adapter into its base")
-        out = self.folder.root / "merged"
+        begun, out = time.monotonic(), self.folder.merged
         shutil.rmtree(out, ignore_errors=True)
-        merge(self.folder.model, out)
+        try:
+            merge(self.folder.model, out)
+        except (LuthierError, OSError, SafetensorError) as error:
+            self._warn(f"the adapter is saved and not merged: {error}")
+            return
+        size = sum(path.stat().st_size for path in out.iterdir())
+        event = Saved(step=self.progress.step, path=self._inside(out), bytes=size, seconds=time.monotonic() - begun)
+        self.log.write(event)
+        self.display.saved(event)
 
     def _end(self, begun: float) -> None:
         reason = str(self.progress.extra.get("stopped", self._reason))

@@ -234,11 +234,12 @@ FLIPS: list[Flip] = [
             *("wandb_project", "mlflow_experiment_name", "comet_project_name", "trackio_project_name"),
             *("swanlab_project", "wandb_entity", "comet_workspace", "swanlab_workspace", "wandb_name"),
             *("mlflow_run_name", "trackio_run_name", "swanlab_experiment_name", "wandb_run_id"),
-            *("comet_experiment_key", "wandb_watch", "wandb_mode", "comet_mode", "swanlab_mode"),
+            *("comet_experiment_key", "wandb_mode", "comet_mode", "swanlab_mode"),
             *("swanlab_description", "trackio_space_id"),
         )
     ),
     ("mlflow_tracking_uri", "http://localhost:5000", None, {}),
+    ("wandb_watch", "gradients", "all", {}),
     ("wandb_log_model", "checkpoint", "end", {}),
     ("hf_mlflow_log_artifacts", True, False, {}),
     ("comet_online", True, False, {}),

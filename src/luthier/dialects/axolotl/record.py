@@ -128,9 +128,8 @@ def _option(name: str, option: str) -> Key:
 
 
 def _log_model(value: Any, values: Values) -> Effect:
-    if not truth(value):
-        return inert("it asks for nothing")
-    return applied({"track.log_model": "end" if value is True or value == "true" else text(value)})
+    wanted = hugging_face.uploaded_weights(value)
+    return inert("it asks for nothing") if wanted is None else applied({"track.log_model": wanted})
 
 
 def _hub(value: Any, values: Values) -> Effect:
@@ -203,7 +202,7 @@ RECORD: tuple[Row, ...] = (
     *(Key(name, "track.name", text) for name in ("mlflow_run_name", "trackio_run_name", "swanlab_experiment_name")),
     Key("wandb_run_id", "track.run_id", text),
     Key("comet_experiment_key", "track.run_id", text),
-    Key("wandb_watch", "track.watch", text),
+    Key("wandb_watch", "track.watch", hugging_face.watched),
     Spread("wandb_log_model", ("track.log_model",), _log_model),
     _option("wandb_mode", "mode"),
     _option("comet_mode", "mode"),
