@@ -54,7 +54,10 @@ def both(source: dict[str, Any], kind: str = "sft", **data: Any) -> tuple[dict[s
             {"columns": {"messages": "talk", "tools": "functions"}},
             {"field_messages": "talk", "field_tools": "functions"},
         ),
-        ({"format": "text", "columns": {"text": "body"}}, {"type": "completion", "field": "body"}),
+        (
+            {"format": "text", "control_tokens": "control", "columns": {"text": "body"}},
+            {"type": "completion", "field": "body"},
+        ),
         ({"format": "input_output"}, {"type": "input_output"}),
         ({"format": "auto", "rows": 10, "name": "small"}, {"split": "train[:10]", "name": "small"}),
     ],

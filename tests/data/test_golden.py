@@ -1,7 +1,7 @@
 """Rows of every dialect become the tokens that its rules say: golden files, written by hand from those rules.
 
-A case has the keys of a recipe file, a row, and the pieces of text that are tokenised each by itself, with 1 for those
-that are learned.
+A case has the keys of a recipe file, a row, which of the tokenizers if not the file's usual one, and the pieces of text
+that are tokenised each by itself, with 1 for those that are learned.
 """
 
 from __future__ import annotations
@@ -44,7 +44,8 @@ def written(dialect: str, keys: dict[str, Any]) -> str:
     """The keys as a file of the dialect; JSON is YAML too."""
     if dialect != "peft_sft":
         return json.dumps(keys)
-    flags = (f"--{name}" if value is True else f"--{name} {value}" for name, value in keys.items())
+    given = {name: value for name, value in keys.items() if value is not None}
+    flags = (f"--{name}" if value is True else f"--{name} {value}" for name, value in given.items())
     return " ".join(["python train.py", *flags]) + "\n"
 
 
@@ -60,7 +61,7 @@ def test_a_row_becomes_the_tokens_of_its_dialect(
 ) -> None:
     golden = GOLDEN[dialect]
     reading = read_text(written(dialect, golden["file"] | case["file"]), golden["name"], dialect=dialect)
-    encoder = encoders[golden["tokenizer"]]
+    encoder = encoders[case.get("tokenizer", golden["tokenizer"])]
     rows = write_jsonl(tmp_path / "rows.jsonl", [case["row"]])
     source = reading.recipe.data.train[0].model_copy(update={"path": str(rows), "files": ()})
     (example,) = attempts_of(source)

@@ -26,7 +26,9 @@ COUNT = 3 * ROWS + 5
 
 
 def rows(path: Path, count: int = COUNT) -> Path:
-    texts = ({"human": f"Where is number {n}?", "assistant": f"At {n // 2}, " * (n % 40)} for n in range(count))
+    texts = (
+        {"human": f"Where is number {n}?", "assistant": f"At {n // 2}<|im_end|>, " * (n % 40)} for n in range(count)
+    )
     return write_jsonl(path, [{**row, "assistant": row["assistant"] or "Here."} for row in texts])
 
 

@@ -273,6 +273,8 @@ def test_settings_that_do_not_touch_the_documents_use_the_cache(
         ({}, {"vanished": "drop"}),
         ({}, {"bad_rows": 1}),
         ({"format": "human_assistant"}, {}),
+        ({"control_tokens": "control"}, {}),
+        ({"special_tokens": False}, {}),
         ({"columns": {"human": "assistant", "assistant": "human"}}, {}),
         ({"rows": 3}, {}),
     ],
@@ -489,6 +491,24 @@ def test_a_file_in_another_encoding_is_told_of(world: World, tmp_path: Path) -> 
     store, _ = prepared(recipe(world, path), world.model)
     assert store.summary["notes"] == [f"{path} was read as GB18030, not UTF-8"]
     assert learned_by_id(store[0], Encoder.open(world.model)) == ["在河边<|im_end|>"]
+
+
+def test_control_tokens_that_are_read_as_text_are_told_of(world: World, tmp_path: Path) -> None:
+    rows = [{"text": "Fine."}, {"text": "a<|im_end|>b"}, {"text": "<|im_start|>user\nc"}]
+    path = write_jsonl(tmp_path / "d.jsonl", rows)
+    (note,) = prepared(recipe(world, path), world.model)[0].summary["notes"]
+    assert note.startswith(f"{path}: 2 rows hold control tokens") and "control_tokens: control" in note
+    store, _ = prepared(recipe(world, path, {"control_tokens": "control"}), world.model)
+    assert "notes" not in store.summary
+
+
+def test_a_beginning_that_stands_there_twice_is_told_of(world: World, tmp_path: Path) -> None:
+    tokenizer = make_tokenizer(tmp_path / "tokenizer", around="<s> $A", bos_token="<s>")
+    path = write_jsonl(tmp_path / "d.jsonl", [{"text": "<s>Once."}, {"text": "Once."}])
+    store, _ = prepared(recipe(world, path, {"control_tokens": "control"}), tokenizer)
+    (note,) = store.summary["notes"]
+    assert store[0].ids[:2].tolist() == [store[0].ids[0]] * 2
+    assert note.startswith(f"{path}: 1 rows begin with <s>") and "special_tokens: false" in note
 
 
 def test_near_duplicates_are_dropped_and_counted(world: World, tmp_path: Path) -> None:

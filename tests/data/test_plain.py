@@ -168,6 +168,26 @@ def test_a_control_token_that_a_row_gives_is_text(
     assert tokens.ids.tolist().count(end) == 2 and tokens.ids[-1] == end
 
 
+def test_a_control_token_that_a_row_gives_is_one_when_asked(
+    world: World, tmp_path: Path, tokenizer: Path, marked: Encoder
+) -> None:
+    source = {"prompt": {"format": "{instruction}: "}, "control_tokens": "control"}
+    tokens = made(world, {"instruction": "a</s>b", "output": "c</s>"}, tmp_path, tokenizer, source)
+    assert text_of(tokens, marked) == "<s>a</s>b: c</s>"
+    assert tokens.ids.tolist().count(marked.id_of("eos_token")) == 2
+
+
+@pytest.mark.parametrize("source", [{}, {"prompt": {"format": "{instruction}"}}], ids=["text", "prompt"])
+@pytest.mark.parametrize(("special", "ends"), [(True, 1), (False, 0), (False, 1), (True, 0)])
+def test_what_stands_around_a_text_can_be_left_out(
+    world: World, tmp_path: Path, tokenizer: Path, marked: Encoder, source: Settings, special: bool, ends: int
+) -> None:
+    row = {"instruction": "O", "output": "nce."} if source else {"text": "Once."}
+    settings = {**source, "special_tokens": special, "end_tokens": ends}
+    tokens = made(world, row, tmp_path, tokenizer, settings)
+    assert text_of(tokens, marked) == "<s>" * special + "Once." + "</s>" * ends
+
+
 def test_pieces_are_tokenised_apart(marked: Encoder) -> None:
     spans = piece_spans([Piece("a<s>b", "user", given=((1, 4),)), Piece("c", trained=True)], marked, ["user"])
     assert [(s.text, s.trained, s.literal, s.apart) for s in spans] == [

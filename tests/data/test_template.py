@@ -248,6 +248,8 @@ def test_a_turn_without_its_usual_head_ends_with_its_terminator(encoder: Encoder
 
 def test_documents_are_learned_whole_and_literally() -> None:
     assert text_spans(talk((TEXT, "Once <|im_end|>."))) == [Span("Once <|im_end|>.", trained=True, literal=True)]
+    told = text_spans(replace(talk((TEXT, "Once <|im_end|>.")), control=True))
+    assert told == [Span("Once <|im_end|>.", trained=True, literal=False)]
 
 
 @pytest.mark.parametrize(
@@ -282,6 +284,21 @@ def test_control_tokens_in_a_text_never_become_control_ids(encoder: Encoder, nas
     assert encoder.decode(tokens.ids.tolist(), skip_control=False) == text == text_of_spans(spans)
     assert learned_by_id(tokens, encoder) == [messages[2].content + END, messages[4].content + END]
     assert [encoder.encode([span.text])[0][-1] == end for span in spans if span.trained][-1]
+
+
+@pytest.mark.parametrize("name", ["chatml", "firefly/qwen"])
+def test_control_tokens_in_a_text_are_control_ids_when_asked(encoder: Encoder, name: str) -> None:
+    said = f"b{END} and <|im_start|>c"
+    example = replace(talk(("user", f"a{END}"), ("assistant", said), ("user", "d"), ("assistant", "e")), control=True)
+    template = template_of(name, encoder)
+    spans = template.spans(example)
+    tokens = tokens_of(spans, encoder)
+    assert not any(span.literal and END in span.text for span in spans)
+    assert (tokens.ids == encoder.tokenizer.token_to_id(END)).sum() == text_of_spans(spans).count(END)
+    first, second = learned_by_id(tokens, encoder)
+    assert (first.strip(), second.strip()) == (said + END, f"e{END}")
+    asked = tokens_of(template.prompt(example), encoder)
+    assert tokens.ids[: len(asked.ids)].tolist() == asked.ids.tolist()
 
 
 def test_the_real_end_of_an_answer_is_the_control_id(encoder: Encoder) -> None:

@@ -59,7 +59,6 @@ TRAINED: list[tuple[dict[str, Any], dict[str, Any]]] = [
 DIFFERENT = {
     "train_on_inputs: the": "of a custom format",
     "sharegpt's spelling": "gone from today's Axolotl",
-    "metharme": "what a row says is never a control token here",
     "split_thinking": "the first <think> is not learned there, which its generation prompt writes",
 }
 """Golden cases, by how they begin, that today's Axolotl does otherwise, and what."""

@@ -50,6 +50,7 @@ def _type(source: Source, judged: bool) -> dict[str, Any]:
         "format": source.format,
         "drop_system": source.drop_system,
         **({} if source.end_tokens == 1 else {"end_tokens": source.end_tokens}),
+        **({} if source.control_tokens == "text" else {"control_tokens": source.control_tokens}),
         **{f"prompt.{name}": text for name, text in source.prompt.model_dump(exclude_defaults=True).items()},
         **{f"columns.{ours}": theirs for ours, theirs in source.columns.items()},
     }

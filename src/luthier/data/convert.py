@@ -129,6 +129,10 @@ def _as_asked(example: Example, source: Source) -> Example:
         example = with_prompt(example, source.prompt)
     if source.end_tokens != 1:
         example = replace(example, end_tokens=source.end_tokens)
+    if not source.special_tokens:
+        example = replace(example, special_tokens=False)
+    if source.control_tokens == "control":
+        example = replace(example, control=True)
     if source.train_on is not None and not (example.plain and not example.pieces):
         example = replace(
             example,

@@ -101,6 +101,10 @@ class Example:
     """Whether the tokenizer's own prefix stands before the pieces and its end token after them."""
     end_tokens: int = 1
     """How many end tokens stand behind a document, or behind framed pieces."""
+    special_tokens: bool = True
+    """Whether a document, or framed pieces, have around them what the tokenizer itself puts around a text."""
+    control: bool = False
+    """Whether control tokens in what the row holds are what they say; otherwise they are ordinary text."""
     ready: Ready | None = None
 
     @property

@@ -31,8 +31,10 @@ class Literals:
 
     @classmethod
     def of(cls, example: Example, control: re.Pattern[str]) -> Literals:
-        """Those of a conversation."""
-        texts = list(_texts(example))
+        """Those of a conversation; none where its tokens are what they say."""
+        if example.control:
+            return cls({})
+        texts = list(texts_in(example))
         found = sorted({token for text in texts for token in control.findall(text)})
         used = {character for text in texts for character in text} if found else set()
         free = (chr(point) for point in _PRIVATE if chr(point) not in used)
@@ -74,7 +76,8 @@ class Literals:
         return "".join(piece for piece, _ in self.pieces(text))
 
 
-def _texts(example: Example) -> Iterator[str]:
+def texts_in(example: Example) -> Iterator[str]:
+    """Every text that a row gave, whatever stands around it; of a pair, the better side's."""
     found: list[str] = []
 
     def keep(text: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ from luthier.data.encoder import Encoder
 from luthier.data.example import Example, Message
 from luthier.data.plain import ROLES, finished, spans_of
 from luthier.data.preference import check_judged, is_judged, judged_tokens
+from luthier.data.remarks import Remarks
 from luthier.data.store import Batch
 from luthier.data.talks import Talks, Told, plain_source
 from luthier.data.template import ChatTemplate, template_source
@@ -31,6 +32,8 @@ class Made:
     batch: Batch
     signatures: Signatures | None
     broken: list[Broken]
+    remarks: dict[str, int] = field(default_factory=dict)
+    """How many rows there is something to say of, by what it is."""
 
 
 class Maker:
@@ -40,6 +43,7 @@ class Maker:
         self.recipe, self.encoder = recipe, encoder
         self._template: ChatTemplate | None = None
         self._talks: tuple[Talks | None] | None = None
+        self._remarks = Remarks(encoder)
 
     @classmethod
     def open(cls, recipe: Recipe, tokenizer: Path) -> Maker:
@@ -78,7 +82,7 @@ class Maker:
         documents = [tokens for tokens, keep in zip(told.batch.documents(), kept.tolist(), strict=True) if keep]
         place = {block.origin(at): at for at in range(len(block.rows))}
         documents = sorted([*documents, *made.batch.documents()], key=lambda tokens: place[tokens.origin])
-        return Made(Batch.of(documents), None, made.broken)
+        return Made(Batch.of(documents), None, made.broken, made.remarks)
 
     def _told(self, source: Source, block: Block) -> Told | None:
         """The block's plain conversations, if there are any."""
@@ -103,9 +107,10 @@ class Maker:
                 examples.append(attempt)
             else:
                 faults.append(attempt)
+        before = self._remarks.counts.copy()
         batch, signatures, refused = self.attempts(examples)
         broken = (Broken(fault, block.raw(fault.place)) for fault in (*faults, *refused))
-        return Made(batch, signatures, [*part.broken, *broken])
+        return Made(batch, signatures, [*part.broken, *broken], self._remarks.since(before))
 
     def attempts(self, examples: Sequence[Example]) -> tuple[Batch, Signatures | None, list[Fault]]:
         """Those of ``examples``, and what is wrong with the rows that cannot be rendered or learned from.
@@ -141,7 +146,9 @@ class Maker:
             near = None if self.recipe.data.near_duplicates is None else np.zeros((0, HASHES), np.uint32)
             return Batch.of([]), near
         near = None if self.recipe.data.near_duplicates is None else signatures_of(examples)
-        return Batch.of(self._tokens(examples)), near
+        documents = self._tokens(examples)
+        self._remarks.add(examples, documents)
+        return Batch.of(documents), near
 
     def _tokens(self, chunk: Sequence[Example]) -> list[Tokens]:
         for example in chunk:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, islice
@@ -21,11 +22,13 @@ from luthier.data.pack import Ints
 from luthier.data.parallel import attempts, made_of
 from luthier.data.preference import fitting, prompt_limit
 from luthier.data.quarantine import advice, place_of_quarantine, write_quarantine
+from luthier.data.remarks import notes_on
 from luthier.data.source import files_of
 from luthier.data.store import TokenStore, Writer, load
 from luthier.data.template import ChatTemplate, template_source
 from luthier.data.text_file import encoding_of, read_errors
 from luthier.data.tokens import Fate, Tokens
+from luthier.data.turn_jinja import prefix_of
 from luthier.errors import DataError, Fault
 from luthier.recipe import Recipe
 from luthier.recipe.data import Source
@@ -50,6 +53,8 @@ class Preparation:
     set_aside: list[Fault] = field(default_factory=list)
     by_source: list[int] = field(default_factory=list)
     """Documents written of each source."""
+    remarks: dict[int, Counter[str]] = field(default_factory=dict)
+    """By source, how many rows there is something to say of."""
     _maker: Maker | None = None
     _fates: Fates | None = None
 
@@ -108,6 +113,7 @@ class Preparation:
             self.by_source[number] += len(writer) - before
             done += len(made.batch)
             broken += made.broken
+            self.remarks.setdefault(number, Counter()).update(made.remarks)
             self.set_aside += [one.fault for one in made.broken]
             if len(broken) >= budget + MOST_SHOWN:
                 break
@@ -250,7 +256,13 @@ def _write(
             raise DataError(*shown, advice(quarantine, len(broken)))
         if not len(writer):
             raise _nothing_left(sources, work)
+        prefix = prefix_of(work.encoder)
         notes = _notes(sources)
+        notes += [
+            note
+            for number, counts in sorted(work.remarks.items())
+            for note in notes_on(sources[number].path, counts, prefix)
+        ]
         extra = {
             **({"documents_by_source": work.by_source} if len(sources) > 1 else {}),
             **({"notes": notes} if notes else {}),

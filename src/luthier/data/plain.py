@@ -29,7 +29,7 @@ def spans_of(
         DataError, TemplateError: a conversation that cannot be rendered.
     """
     if example.pieces:
-        return piece_spans(example.pieces, encoder, train_on)
+        return piece_spans(example.pieces, encoder, train_on, control=example.control)
     if example.plain:
         return text_spans(example)
     if has_parts(example):
@@ -54,17 +54,24 @@ def finished(example: Example, tokens: Tokens, encoder: Encoder) -> Tokens:
         ids, trained = np.array(example.ready.ids, np.int32), np.array(example.ready.trained, np.bool_)
         return Tokens(ids, trained, tokens.origin)
     if example.pieces:
-        return _framed(tokens, encoder, example.end_tokens) if example.framed else tokens
-    return as_document(tokens, encoder, example.end_tokens) if example.plain else tokens
+        return _framed(tokens, encoder, example) if example.framed else tokens
+    if not example.plain:
+        return tokens
+    return as_document(tokens, encoder, example.end_tokens, special_tokens=example.special_tokens)
 
 
-def piece_spans(pieces: Sequence[Piece], encoder: Encoder, train_on: Sequence[str]) -> list[Span]:
-    """The spans of pieces, each apart from the one before; a control token in what a row gives is ordinary text."""
-    control = pattern_of(encoder.control)
+def piece_spans(
+    pieces: Sequence[Piece], encoder: Encoder, train_on: Sequence[str], *, control: bool = False
+) -> list[Span]:
+    """The spans of pieces, each apart from the one before.
+
+    A control token in what a row gives is ordinary text, but where ``control`` tokens are what they say.
+    """
+    found = pattern_of(() if control else encoder.control)
     return [
         Span(text, piece.role in train_on if piece.trained is None else piece.trained, literal, apart=number == 0)
         for piece in pieces
-        for number, (text, literal) in enumerate(_literal(piece, control))
+        for number, (text, literal) in enumerate(_literal(piece, found))
     ]
 
 
@@ -81,13 +88,14 @@ def _literal(piece: Piece, control: re.Pattern[str]) -> Iterator[tuple[str, bool
         yield piece.text[done:], False
 
 
-def _framed(tokens: Tokens, encoder: Encoder, count: int) -> Tokens:
+def _framed(tokens: Tokens, encoder: Encoder, example: Example) -> Tokens:
     """The tokens behind the tokenizer's prefix, with end tokens that are learned as what is before them."""
     eos = encoder.id_of("eos_token")
-    end = [] if eos is None else [eos] * (count - (tokens.ids[-1:].tolist() == [eos]))
+    end = [] if eos is None else [eos] * (example.end_tokens - (tokens.ids[-1:].tolist() == [eos]))
     learned = tokens.trained[-1:].tolist() * len(end)
+    prefix = encoder.prefix if example.special_tokens else ()
     return Tokens(
-        np.concatenate([np.array(encoder.prefix, np.int32), tokens.ids, np.array(end, np.int32)]),
-        np.concatenate([np.zeros(len(encoder.prefix), np.bool_), tokens.trained, np.array(learned, np.bool_)]),
+        np.concatenate([np.array(prefix, np.int32), tokens.ids, np.array(end, np.int32)]),
+        np.concatenate([np.zeros(len(prefix), np.bool_), tokens.trained, np.array(learned, np.bool_)]),
         tokens.origin,
     )

@@ -111,7 +111,7 @@ def _is_one(token: str, encoder: Encoder) -> bool:
 
 def text_spans(example: Example) -> list[Span]:
     """The spans of a plain document: all of it is learned."""
-    return [Span(message.content, trained=True, literal=True) for message in example.messages]
+    return [Span(message.content, trained=True, literal=not example.control) for message in example.messages]
 
 
 class ChatTemplate:

@@ -90,14 +90,17 @@ def _shown(span: Span) -> str:
     return "\n" if span.literal and span.text else span.text
 
 
-def as_document(tokens: Tokens, encoder: Encoder, end_tokens: int = 1) -> Tokens:
-    """A plain document with what the tokenizer itself puts around a text, and so many end tokens, learned too."""
+def as_document(tokens: Tokens, encoder: Encoder, end_tokens: int = 1, *, special_tokens: bool = True) -> Tokens:
+    """A plain document with so many end tokens, learned too; one that it ends in itself counts as the first of them.
+
+    ``special_tokens``: with what the tokenizer itself puts around a text.
+    """
     eos = encoder.id_of("eos_token")
-    suffix = list(encoder.suffix)
+    prefix, suffix = (encoder.prefix, [*encoder.suffix]) if special_tokens else ((), [])
     if eos is not None:
-        suffix += [eos] * (end_tokens - suffix.count(eos))
-    ids = np.concatenate([np.array(encoder.prefix, np.int32), tokens.ids, np.array(suffix, np.int32)])
-    trained = np.concatenate([np.zeros(len(encoder.prefix), np.bool_), tokens.trained, np.ones(len(suffix), np.bool_)])
+        suffix += [eos] * (end_tokens - suffix.count(eos) - (tokens.ids[-1:].tolist() == [eos]))
+    ids = np.concatenate([np.array(prefix, np.int32), tokens.ids, np.array(suffix, np.int32)])
+    trained = np.concatenate([np.zeros(len(prefix), np.bool_), tokens.trained, np.ones(len(suffix), np.bool_)])
     return Tokens(ids, trained, tokens.origin)
 
 

@@ -40,11 +40,11 @@ class TurnPlaces:
     def _end(self, example: Example, index: int, body: str) -> tuple[int, int]:
         """Where the terminator begins and ends in a turn's own text; at its end where there is none."""
         message = example.messages[index]
-        content = message.content.strip()
+        content = str(message.content.strip())
         if message.tool_calls:
             found = list(self._control.finditer(body))[-1:]
         elif content and body.startswith(content):
-            found = list(self._control.finditer(body))[:1]
+            found = list(self._control.finditer(body, len(content)))[:1]
         else:
             # Templates may write control tokens before the content; what follows it is the same behind any content.
             tail = self._behind(example, index)

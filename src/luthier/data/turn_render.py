@@ -19,12 +19,16 @@ from luthier.errors import TemplateError
 
 @dataclass(frozen=True, slots=True)
 class _Turn:
-    """A turn's pieces, the texts that fill them, whether it is learned, and whether what ends it is."""
+    """A turn's pieces, the texts that fill them, whether it is learned, and whether what ends it is.
+
+    ``control``: control tokens in those texts are what they say.
+    """
 
     pieces: tuple[str, ...]
     values: Mapping[str, str]
     trained: bool
     ended: bool = False
+    control: bool = False
 
 
 class TurnTemplate:
@@ -53,10 +57,10 @@ class TurnTemplate:
         for turn in self._turns(example, trained):
             for piece in turn.pieces[: self.form.header]:
                 learned = before and (not counted or self._text(piece, turn.values) in counted)
-                spans += self._piece(piece, turn.values, trained=learned)
+                spans += self._piece(piece, turn.values, trained=learned, control=turn.control)
             if self.form.header:
                 for piece in turn.pieces[self.form.header :]:
-                    spans += self._piece(piece, turn.values, trained=turn.trained)
+                    spans += self._piece(piece, turn.values, trained=turn.trained, control=turn.control)
             else:
                 spans += self._whole_turn(turn, counted)
             before = turn.ended
@@ -67,7 +71,9 @@ class TurnTemplate:
     def _whole_turn(self, turn: _Turn, counted: Sequence[str]) -> Iterator[Span]:
         """A turn with its own end: all of a learned one, what its format writes behind the end included; where the end
         is learned or left out by itself, the spans are cut there."""
-        spans = [list(self._piece(piece, turn.values, trained=turn.trained)) for piece in turn.pieces]
+        spans = [
+            list(self._piece(piece, turn.values, trained=turn.trained, control=turn.control)) for piece in turn.pieces
+        ]
         at = next((number for number, piece in enumerate(turn.pieces) if "{content}" in piece), len(turn.pieces))
         tails = [self._text(piece.rpartition("{content}")[2], {}) for piece in turn.pieces[at:]]
         found = next(
@@ -137,9 +143,9 @@ class TurnTemplate:
             folded = (system or "") if index == 1 else ""
             if content or not message.tool_calls:
                 values = {"content": content, "index": str(index), "system": folded}
-                yield _Turn(form.roles[message.role], values, flag, end)
+                yield _Turn(form.roles[message.role], values, flag, end, example.control)
             for call in message.tool_calls:
-                yield _Turn(form.assistant, self._called(call, example.origin), flag, end)
+                yield _Turn(form.assistant, self._called(call, example.origin), flag, end, example.control)
 
     def _with_input(self, example: Example) -> tuple[Message, ...]:
         """The messages, with the format's heading between a question and the input that the row had for it."""
@@ -190,8 +196,13 @@ class TurnTemplate:
             written = ", ".join(f"{key}={value!r}" for key, value in arguments.items())
         return {"name": str(function.get("name", "")), "content": written.join(self.form.call)}
 
-    def _piece(self, piece: str, values: Mapping[str, str], *, trained: bool) -> Iterator[Span]:
-        """One piece, apart from what is before it; a control token that a message holds is a literal span in it."""
+    def _piece(self, piece: str, values: Mapping[str, str], *, trained: bool, control: bool = False) -> Iterator[Span]:
+        """One piece, apart from what is before it; a control token that a message holds is a literal span in it, but
+        where ``control`` tokens are what they say."""
+        if control:
+            text = self._text(piece, values)
+            yield from [Span(text, trained, apart=True)] if text else []
+            return
         parts = PLACES.split(piece)
         own = "".join(self._fixed.get(part, "") if odd else part for odd, part in _numbered(parts))
         if not self._control.search(own):

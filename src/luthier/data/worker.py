@@ -138,6 +138,7 @@ def _answer(made: Made) -> tuple[dict[str, Any], list[Any]]:
         "heads": list(batch.heads) if any(batch.heads) else [],
         "broken": [[one.fault.reason, one.fault.place, one.fault.remedy, one.raw] for one in made.broken],
         "signed": made.signatures is not None,
+        "remarks": made.remarks,
     }
     arrays = [
         batch.ids,
@@ -157,6 +158,7 @@ def _made(head: dict[str, Any], parts: list[bytes]) -> Made:
         Batch(arrays[0], arrays[1], arrays[2], origins, head["heads"] or [0] * len(origins)),
         arrays[4].reshape(-1, HASHES) if head["signed"] else None,
         [Broken(Fault(reason, place, remedy), raw) for reason, place, remedy, raw in head["broken"]],
+        head["remarks"],
     )
 
 

@@ -241,8 +241,9 @@ DEFAULTS: tuple[Default, ...] = (
     Default(
         "end_tokens",
         None,
-        {"data.train.0.end_tokens": 0},
-        "a text has what the tokenizer itself puts around it, and no end token besides",
+        {"data.train.0.end_tokens": 0, "data.train.0.control_tokens": "control"},
+        "a text has what the tokenizer itself puts around it, and no end token besides; control tokens in it are what "
+        "they say",
         _is("pretrain"),
     ),
     *(default for default in training_argument_defaults() if default.name != "fp16"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from luthier.dialects.peft_sft_model import on
@@ -28,6 +29,8 @@ CHATML = ("<|im_start|>user", "<|im_start|>assistant", "<|im_start|>system", "<|
 ZEPHYR = ("<|user|>", "<|assistant|>", "<|system|>", "</s>", "<s>", "<pad>")
 SPECIAL = {"chatml": CHATML, "zephyr": ZEPHYR}
 """Template -> the tokens that the script added, its eos, bos and pad last."""
+
+_TEXT = {"format": "text", "control_tokens": "control"}
 
 GUANACO = "timdettmers/openassistant-guanaco"
 
@@ -68,9 +71,9 @@ def _chat(value: Any, values: Values) -> Effect:
 
 
 def _plain(values: Values) -> dict[str, Any]:
-    """Rows of finished text, of which every token is learned."""
-    formats = {f"data.{part}.0.format": "text" for part, _ in _parts(values)}
-    return {**formats, "method.kind": "pretrain"}
+    """Rows of finished text, of which every token is learned, and whose control tokens are what they say."""
+    made = {f"data.{part}.0.{name}": value for part, _ in _parts(values) for name, value in _TEXT.items()}
+    return {**made, "method.kind": "pretrain"}
 
 
 def _parts(values: Values) -> list[tuple[str, str]]:
@@ -114,19 +117,29 @@ def _column(value: Any, values: Values) -> Effect:
 
 
 def _concat(value: Any, values: Values) -> Effect:
-    if value is None or not flag(value) or not on(values, "packing"):
-        return inert("nothing is put between documents: they never see one another")
-    if _recent(values) or _template(values):
+    if value is None:
+        return inert("null: left at the default")
+    if _recent(values):
+        return inert("TRL from 0.15 on took no notice of it: it ends each text with the eos by itself")
+    if _template(values):
         return inert("the template ends each turn with its own token")
-    return refused("an eos after each document cannot be had", "put it at the end of the text, or write False")
+    ended = flag(value) and on(values, "packing")
+    note = "an eos after each text" if ended else "no eos after a text, but for one that it holds"
+    return applied({f"data.{part}.0.end_tokens": int(ended) for part, _ in _parts(values)}, note)
 
 
 def _special(value: Any, values: Values) -> Effect:
-    if value is None or not flag(value):
-        return inert("only the tokens that the text or its template holds")
+    if value is None:
+        return inert("null: left at the default")
     if _recent(values):
-        return inert("TRL from 0.15 on took no notice of it")
-    return refused("the tokenizer's own tokens around each row cannot be had", "put them into the text, or write False")
+        return inert("TRL from 0.15 on took no notice of it: the tokenizer puts its own around each text")
+    if _template(values) and not flag(value):
+        return inert("only the tokens that the text or its template holds")
+    if _template(values):
+        remedy = "put them into the template, or write False"
+        return refused("the tokenizer's own tokens around a template cannot be had", remedy)
+    note = "what the tokenizer puts around a text" if flag(value) else "only the tokens that the text holds"
+    return applied({f"data.{part}.0.special_tokens": flag(value) for part, _ in _parts(values)}, note)
 
 
 def _resume(value: Any, values: Values) -> Effect:
@@ -142,6 +155,19 @@ def _share(value: Any) -> int | float:
 
 def _nothing_else(values: Values) -> bool:
     return _template(values) is None
+
+
+def _evaluates(values: Values) -> bool:
+    """Whether texts are evaluated on."""
+    try:
+        return _nothing_else(values) and "evaluate" in dict(_parts(values))
+    except Cannot:
+        return False
+
+
+def _bare(part: str) -> Callable[[Values], bool]:
+    """Whether texts of the part get no tokens around them unless a flag says so."""
+    return lambda values: not _recent(values) and (_nothing_else(values) if part == "train" else _evaluates(values))
 
 
 def whole_sources(settings: dict[str, Any]) -> None:
@@ -163,6 +189,7 @@ DATA: tuple[Row, ...] = (
         "chat_template_format",
         (
             *("data.template", "data.train.0.format", "data.evaluate.0.format", "data.train_on", "method.kind"),
+            *("data.train.0.control_tokens", "data.evaluate.0.control_tokens"),
             *("tokenizer.eos", "tokenizer.bos", "tokenizer.pad", "tokenizer.added_special"),
             "model.vocabulary_multiple",
         ),
@@ -171,8 +198,8 @@ DATA: tuple[Row, ...] = (
     Key("max_seq_length", "data.max_length", whole, old=("max_length",)),
     Key("max_seq_len", "data.max_length", whole, note="argparse took it as the beginning of max_seq_length"),
     Spread("packing", ("pack.kind", "data.overlong"), packing),
-    Spread("append_concat_token", (), _concat),
-    Spread("add_special_tokens", (), _special),
+    Spread("append_concat_token", ("data.train.0.end_tokens", "data.evaluate.0.end_tokens"), _concat),
+    Spread("add_special_tokens", ("data.train.0.special_tokens", "data.evaluate.0.special_tokens"), _special),
     Spread("resume_from_checkpoint", ("checkpoint.resume",), _resume),
     Key("test_size", "data.holdout", _share, note="a fork's flag: this part of the training rows is evaluated on"),
     Refused("fim_rate", _FORK, "remove it, or write 0", unless=(None, False, 0, "0", "0.0")),
@@ -199,15 +226,35 @@ DATA_DEFAULTS: tuple[Default, ...] = (
     Default(
         "chat_template_format",
         "none",
-        {"data.train.0.format": "text", "method.kind": "pretrain"},
+        {"data.train.0.format": "text", "data.train.0.control_tokens": "control", "method.kind": "pretrain"},
         "rows hold the finished text, of which every token is learned",
         when=_nothing_else,
     ),
     Default(
         "chat_template_format",
         "none",
-        {"data.evaluate.0.format": "text"},
-        when=lambda values: _nothing_else(values) and not values.get("splits"),
+        {"data.evaluate.0.format": "text", "data.evaluate.0.control_tokens": "control"},
+        when=_evaluates,
+    ),
+    *(
+        default
+        for part in ("train", "evaluate")
+        for default in (
+            Default(
+                "add_special_tokens",
+                False,
+                {f"data.{part}.0.special_tokens": False},
+                "the script turned off what the tokenizer puts around a text" if part == "train" else "",
+                when=_bare(part),
+            ),
+            Default(
+                "append_concat_token",
+                False,
+                {f"data.{part}.0.end_tokens": 0},
+                "no eos after a text, but for one that it holds" if part == "train" else "",
+                when=_bare(part),
+            ),
+        )
     ),
     Default("max_seq_length", 512, {"data.max_length": 512}),
     Default("truncation", "right", {"data.vanished": "drop"}, VANISHED),

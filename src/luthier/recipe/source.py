@@ -188,6 +188,45 @@ class Source(Section):
             "Firefly 预训练不加结束符;Axolotl 的 metharme 写三个。",
         ),
     )
+    special_tokens: bool = setting(
+        True,
+        en="Put around each plain document, and around a prompt of one's own, what the tokenizer itself puts around a text: its beginning-of-text token, where it has one.",
+        zh="是否在纯文本文档(及自定义提示)前后加上分词器自动添加的标记,如文本起始标记(若有)。",
+        up=("The model was pretrained on texts that begin so.", "模型预训练时文本以此标记开头则开启。"),
+        down=(
+            "The text holds its own, or to repeat a run that added none.",
+            "文本自带该标记,或复现未添加它的实验时关闭。",
+        ),
+        history=(
+            "add_special_tokens of tokenizers; PEFT's examples/sft turned it off with TRL up to 0.14, and later TRL takes no notice.",
+            "即分词器的 add_special_tokens;PEFT 的 examples/sft 配合 TRL 0.14 及以前时将其关闭,之后的 TRL 不再理会。",
+        ),
+        misread=(
+            "It adds no end token: end_tokens says how many of those there are.",
+            "它不负责结束符:结束符个数由 end_tokens 决定。",
+        ),
+    )
+    control_tokens: Literal["text", "control"] = setting(
+        "text",
+        en="What a control token such as <|im_end|> is where it stands in a row: text keeps it the characters that it is written with; control makes it the token itself.",
+        zh="数据中出现的控制标记(如 <|im_end|>)如何处理:text 视为普通字符,control 视为控制标记本身。",
+        up=(
+            "control for texts that a chat template has been put around already.",
+            "文本已套用过对话模板时用 control。",
+        ),
+        down=(
+            "text for what people wrote: nobody can then end a turn, or begin the system's, from inside a row.",
+            "数据由他人书写时用 text,以免样本内容伪造回合结束或系统消息。",
+        ),
+        history=(
+            "Other systems hand rows to the tokenizer as they are, which makes every such token a control token; Axolotl's completion and the text column of TRL and Firefly rely on it.",
+            "其他系统直接把文本交给分词器,其中的此类标记一律成为控制标记;Axolotl 的 completion 以及 TRL、Firefly 的 text 列依赖这一点。",
+        ),
+        misread=(
+            "It is about what rows hold; what the template, or a prompt's format, writes is always a control token.",
+            "只涉及数据内容;模板或 prompt 的 format 写出的标记始终是控制标记。",
+        ),
+    )
     split_thinking: bool = setting(
         False,
         en="Take an answer's thought, which stands at its beginning between <think> and </think> (or <reasoning>, <|begin_of_thought|>), out of its text and give it to the template as reasoning_content.",

@@ -31,6 +31,8 @@ _ENDS = (
 _PERSONA = (
     "the template pygmalion writes what Axolotl's code did: Persona:, and <|user|> and <|model|> before the turns"
 )
+_FINISHED = "control tokens in the text are what they say, as in a text that a template was put around already"
+_ASIDE = ("drop_system", "turn_ends", "end_tokens", "control_tokens")
 _TEMPLATES = ("chatml", "llama3", "zephyr")
 _COLUMNS = {
     "instruction": "instruction", "input": "input", "output": "output", "system": "system",
@@ -51,7 +53,7 @@ def type_rows(theirs: str, target: str) -> tuple[Row, ...]:
     return (
         Spread(
             f"{theirs}.type",
-            (*made, f"{target}.drop_system", f"{target}.turn_ends", f"{target}.end_tokens", "data.template"),
+            (*made, *(f"{target}.{name}" for name in _ASIDE), "data.template"),
             _type(theirs, target),
         ),
         *(
@@ -100,7 +102,9 @@ def _type(theirs: str, target: str) -> Convert:
             said = old if name.startswith("sharegpt") else _ENDS if len(ends) == 1 else ""
             return applied({f"{target}.format": "messages", f"{target}.turn_ends": ends}, said)
         if name in TEXTS:
-            return applied({f"{target}.format": TEXTS[name]})
+            if TEXTS[name] != "text":
+                return applied({f"{target}.format": TEXTS[name]})
+            return applied({f"{target}.format": "text", f"{target}.control_tokens": "control"}, _FINISHED)
         known = (*TYPES, *CONVERSATIONS, *TEXTS, "pygmalion")
         near = nearest(name, known)
         raise Cannot(

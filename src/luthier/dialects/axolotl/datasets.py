@@ -154,13 +154,15 @@ def _rows(theirs: str, target: str) -> tuple[Row, ...]:
 def _streamed(value: Any, values: Values) -> Effect:
     if value in (None, []):
         return inert("it names nothing")
-    return applied({"data.train.0.path": text(value), "data.train.0.format": "text", "method.kind": "pretrain"})
+    made = {"path": text(value), "format": "text", "control_tokens": "control"}
+    return applied({**{f"data.train.0.{name}": one for name, one in made.items()}, "method.kind": "pretrain"})
 
 
 def _pretraining() -> tuple[Row, ...]:
     """The rows of a list whose being there makes the run pretraining."""
-    path = named("data.train.*.path", {"method.kind": "pretrain"})
-    makes = ("data.train.*.path", "method.kind")
+    control = "data.train.*.control_tokens"
+    path = named("data.train.*.path", {control: "control", "method.kind": "pretrain"})
+    makes = ("data.train.*.path", control, "method.kind")
     rows = _rows("pretraining_dataset.*", "data.train.*")
     return (Spread("pretraining_dataset.*.path", makes, path), *(row for row in rows if not row.name.endswith(".path")))
 
@@ -171,7 +173,11 @@ DATASETS: tuple[Row, ...] = (
     *_pretraining(),
     Inert("datasets", "it names nothing", (None, [])),
     Inert("test_datasets", "it names nothing", (None, [])),
-    Spread("pretraining_dataset", ("data.train.*.path", "data.train.*.format", "method.kind"), _streamed),
+    Spread(
+        "pretraining_dataset",
+        ("data.train.*.path", "data.train.*.format", "data.train.*.control_tokens", "method.kind"),
+        _streamed,
+    ),
     Spread("chat_template", ("data.template",), _template),
     Spread("chat_template_jinja", ("data.template",), _jinja),
     Spread("chat_template_kwargs", ("data.template_arguments",), _words, whole=True),

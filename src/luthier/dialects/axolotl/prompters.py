@@ -16,6 +16,8 @@ class Rows:
     """Settings of a source's prompt; without any, rows read as Alpaca's do."""
     columns: Mapping[str, str] = field(default_factory=dict)
     end_tokens: int = 1
+    control: bool = False
+    """Whether control tokens in the rows are meant: they hold what a template would write."""
     own_system: bool = False
     """Whether the rows' system column is read; otherwise Axolotl left it alone."""
 
@@ -139,7 +141,11 @@ TYPES: dict[str, Rows] = {
         ),
     ),
     "metharme": Rows(
-        "alpaca", {"format": "{instruction}"}, {"instruction": "prompt", "output": "generation"}, end_tokens=3
+        "alpaca",
+        {"format": "{instruction}"},
+        {"instruction": "prompt", "output": "generation"},
+        end_tokens=3,
+        control=True,
     ),
     "context_qa.load_v2": Rows(
         "alpaca",
@@ -172,4 +178,6 @@ def settings_of(rows: Rows, target: str, *, alpaca: bool) -> dict[str, Any]:
             made[f"{target}.drop_system"] = True
         if rows.end_tokens != 1:
             made[f"{target}.end_tokens"] = rows.end_tokens
+        if rows.control:
+            made[f"{target}.control_tokens"] = "control"
     return made | {f"{target}.columns.{ours}": theirs for ours, theirs in rows.columns.items()}
