@@ -130,6 +130,27 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     )
 
 
+@pytest.fixture(scope="session")
+def adapted(world: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The world's model with an adapter that changes what it says, saved."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    torch.manual_seed(0)
+    model = get_peft_model(
+        AutoModelForCausalLM.from_pretrained(world.model), LoraConfig(r=4, target_modules="all-linear")
+    )
+    for name, parameter in model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=1.0)
+    directory = tmp_path_factory.mktemp("adapted")
+    model.save_pretrained(directory)
+    for file in world.model.glob("*token*"):
+        (directory / file.name).write_bytes(file.read_bytes())
+    return directory
+
+
 @pytest.fixture
 def write_recipe(tmp_path: Path) -> Callable[..., Path]:
     """Writes a recipe's plain values as YAML and returns the file."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import sys
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -96,6 +97,7 @@ TABLES: dict[str, dict[str, str]] = {
     },
     "metrics": {
         "bleu-4": "luthier.evaluate.overlap:bleu_4",
+        "chrf": "luthier.evaluate.chrf:chrf",
         "exact_match": "luthier.evaluate.metrics:exact_match",
         "rouge-1": "luthier.evaluate.overlap:rouge_1",
         "rouge-2": "luthier.evaluate.overlap:rouge_2",
@@ -137,6 +139,13 @@ def names(table: str) -> list[str]:
     return sorted({*TABLES[table], *_installed(table)})
 
 
+def look_in(*folders: Path) -> None:
+    """Find the modules that a recipe names in these folders too, after everything that is installed."""
+    for folder in map(str, map(Path.resolve, folders)):
+        if folder not in sys.path:
+            sys.path.append(folder)
+
+
 def known(table: str, name: str) -> bool:
     """Whether ``resolve`` would look anything up for ``name`` (nothing is imported)."""
     return ":" in name or name in names(table)
@@ -146,7 +155,8 @@ def resolve(table: str, name: str) -> Any:
     """The object behind ``name``.
 
     Raises:
-        RecipeError: the name is in no table; the nearest known one is suggested.
+        RecipeError: the name is in no table; the nearest known one is suggested. Or the module that it names cannot be
+            imported, whatever it is that goes wrong there.
     """
     target = TABLES[table].get(name)
     if target is None and ":" in name:
@@ -165,12 +175,13 @@ def resolve(table: str, name: str) -> Any:
         raise RecipeError(f"{name!r} names no module and attribute", remedy="write it as module:attribute")
     try:
         return getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
+    except Exception as error:
         if target == TABLES[table].get(name):
             raise
+        reason = str(error) if isinstance(error, ImportError | AttributeError) else f"{type(error).__name__}: {error}"
         raise RecipeError(
-            f"{name!r} could not be loaded: {error}",
-            remedy="write it as module:attribute, with the module importable from here",
+            f"{name!r} could not be loaded: {reason}",
+            remedy="write it as module:attribute, with the module installed, beside the recipe or in this folder",
         ) from error
 
 

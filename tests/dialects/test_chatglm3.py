@@ -125,6 +125,8 @@ OWN: dict[str, Flip] = {
     GENERATION + "top_k": Flip(5, 9, SAMPLED),
     GENERATION + "num_beams": Flip(1, 4),
     GENERATION + "repetition_penalty": Flip(1.0, 1.2),
+    GENERATION + "min_new_tokens": Flip(1, 2),
+    GENERATION + "length_penalty": Flip(0.5, 2.0, {GENERATION + "num_beams": 4}),
 }
 
 

@@ -19,7 +19,6 @@ from luthier.data.batch import collate
 from luthier.data.encoder import Encoder
 from luthier.data.tokens import Tokens
 from luthier.errors import ModelError
-from luthier.evaluate.use import open_result
 from luthier.methods.causal import SupervisedFineTuning
 from luthier.model.adapters import add_adapter
 from luthier.model.frozen import fingerprints, moved
@@ -27,6 +26,7 @@ from luthier.model.load import build_model
 from luthier.model.quantise import settle
 from luthier.recipe import Recipe
 from luthier.recipe.validate import build
+from luthier.use.result import open_result
 from tests.conftest import World, make_model
 
 Run = Callable[..., Any]

@@ -16,12 +16,12 @@ from peft import PeftModel
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, GlmForCausalLM
 
-from luthier.evaluate.use import open_result
 from luthier.model.shape import shape_of_directory
 from luthier.plan.inputs import adapter_base
 from luthier.plan.plan import plan_recipe
 from luthier.recipe.validate import build
 from luthier.record.events import Stepped, read_events
+from luthier.use.result import open_result
 from tests.conftest import World, write_jsonl
 from tests.model.chatglm3 import tensors_of, write_checkpoint, write_sentencepiece
 

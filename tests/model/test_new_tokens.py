@@ -63,7 +63,7 @@ def test_new_rows_train_and_the_result_opens(
     import torch
     from transformers import AutoTokenizer
 
-    from luthier.evaluate.use import open_result
+    from luthier.use.result import open_result
     from tests.conftest import make_model
 
     vocabulary = Encoder.open(world.model).vocabulary

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from pathlib import Path
@@ -119,16 +120,49 @@ def test_a_name_that_is_in_no_table_is_refused_with_the_nearest(sections: Any, k
         {"adapter": {"kind": "prefix"}, "runtime": {"gradient_checkpointing": True}, "batch": {"micro": 8}},
         {"adapter": {"kind": "prompt"}},
         {"batch": {"world": 1}, "pack": {"kind": "none"}, "runtime": {"kernels": {"liger": "off", "fuse_qkv": "off"}}},
-        {
-            "method": {"kind": "mine:Method"},
-            "optimizer": {"kind": "mine:make"},
-            "evaluate": {"metrics": ["mine:score"]},
-        },
     ],
     ids=str,
 )
 def test_what_is_there_is_let_through(sections: dict[str, Any]) -> None:
     assert unsupported(recipe(**sections)) == []
+
+
+OWN = {
+    "method.kind": {"method": {"kind": "{}:Method"}},
+    "optimizer.kind": {"optimizer": {"kind": "{}:make"}},
+    "schedule.kind": {"schedule": {"kind": "{}:curve"}},
+    "evaluate.metrics": {"evaluate": {"metrics": ["exact_match", "{}:score"], "generate_during": True}},
+    "data.format": {"data": {"train": [{"path": "a", "format": "{}:read"}]}},
+}
+"""Settings that take code of the user's own; {} is its module."""
+
+
+def with_module(sections: Any, name: str) -> Any:
+    return json.loads(json.dumps(sections).replace("{}", name))
+
+
+@pytest.mark.parametrize("key", OWN)
+def test_code_of_one_s_own_is_found_before_anything_is_prepared(
+    key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names_there = "Method", "make", "curve", "score", "read"
+    lines = [f"def {name}(*given): ..." for name in names_there]
+    (tmp_path / "mine_whole.py").write_text("\n".join(lines))
+    (tmp_path / "mine_empty.py").write_text("score = read = make = curve = Method = 3\n")
+    (tmp_path / "mine_broken.py").write_text("1 / 0\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert unsupported(recipe(**with_module(OWN[key], "mine_whole"))) == []
+    for module, reason in (
+        ("mine_empty", "cannot be called"),
+        ("mine_broken", "could not be loaded: ZeroDivisionError: division by zero"),
+        ("mine_absent", "could not be loaded: No module named 'mine_absent'"),
+    ):
+        [fault] = unsupported(recipe(**with_module(OWN[key], module)))
+        assert fault.place == key and reason in fault.reason and fault.remedy
+
+
+def test_metrics_that_nothing_is_scored_by_are_not_looked_for() -> None:
+    assert unsupported(recipe(evaluate={"metrics": ["mine_absent:score"]})) == []
 
 
 NVME = {"zero_optimization.offload_param.device": "nvme"}

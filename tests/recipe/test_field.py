@@ -26,6 +26,7 @@ WITHOUT_UNIT = {
     "method.neftune_alpha", "method.z_loss", "optimizer.lr", "optimizer.beta1", "optimizer.beta2",
     "optimizer.epsilon", "optimizer.weight_decay", "optimizer.clip", "optimizer.embedding_lr", "optimizer.lora_plus",
     "schedule.power", "evaluate.generation.temperature", "evaluate.generation.repetition_penalty",
+    "evaluate.generation.length_penalty",
     "evaluate.threshold", "seed", "method.nll_weight", "method.margin", "method.desirable_weight",
     "method.undesirable_weight", "method.center_rewards",
 }  # fmt: skip

@@ -14,9 +14,9 @@ import httpx
 import pytest
 
 from luthier.data.example import Message
-from luthier.evaluate.conversation import Speaker
-from luthier.evaluate.use import open_result
 from luthier.recipe.evaluate import Generation
+from luthier.use.conversation import Speaker
+from luthier.use.result import open_result
 from tests.conftest import World
 
 openai = pytest.importorskip("openai")

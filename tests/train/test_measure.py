@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import torch
 
+from luthier.evaluate.measure import cast_weights
 from luthier.record.events import Answered, Evaluated, Stepped, read_events
-from luthier.train.measure import cast_weights
 from tests.conftest import World, write_jsonl
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -54,6 +54,46 @@ def test_each_answer_of_a_row_is_a_question_at_each_evaluation(
     assert [one["question"] for one in told] == ["Where does Mira live?", "And Tom?", "Where does Mira live?"]
     assert [one["reference"] for one in told][:2] == ["Mira lives in the mill.", "Tom lives in the barn."]
     assert set(told[0]["scores"]) == {"rouge-l", "exact_match"} and "rouge-l" in done.stdout
+
+
+RECORDING = """
+import json
+from luthier.methods.causal import SupervisedFineTuning
+
+class Recording(SupervisedFineTuning):
+    def loss(self, model, batch):
+        with open({file!r}, "a") as file:
+            file.write(json.dumps([model.training, batch.tokens]) + "\\n")
+        return super().loss(model, batch)
+"""
+
+
+def test_held_out_rows_are_answered_and_no_evaluation_batch_is_larger_than_training_s(
+    world: World, tmp_path: Path, luthier: Run, write_recipe: Callable[..., Path]
+) -> None:
+    """Sixteen packs at once were asked for; there are as many tokens as the largest batch that was trained on."""
+    (tmp_path / "recording.py").write_text(RECORDING.format(file=str(tmp_path / "batches.jsonl")))
+    tree: dict[str, Any] = world.recipe(
+        method={"kind": "recording:Recording"},
+        data={"holdout": 6},
+        pack={"kind": "none"},
+        batch={"micro": 2, "epochs": 1, "evaluate": 16},
+        evaluate={"generate_during": True, "metrics": ["chrf"], "generation": {"max_new_tokens": 2}},
+        output={"dir": str(tmp_path / "run")},
+    )
+    done = luthier("train", write_recipe(tree))
+    assert done.returncode == 0, done.stderr
+    batches = [json.loads(line) for line in (tmp_path / "batches.jsonl").read_text().splitlines()]
+    largest = {training: max(size for kind, size in batches if kind == training) for training in (True, False)}
+    assert largest[False] <= largest[True]
+    assert json.loads((tmp_path / "run" / "plan.json").read_text())["largest_batch"] == largest[True]
+    events = list(read_events(tmp_path / "run" / "events.jsonl"))
+    [evaluated] = [one for one in events if isinstance(one, Evaluated)]
+    [answered] = [one for one in events if isinstance(one, Answered)]
+    assert answered.rows == 6 and 0 <= answered.metrics["chrf"] <= 100
+    rows = [json.loads(line) for line in (tmp_path / "run" / answered.file).read_text().splitlines()]
+    assert len({row["origin"] for row in rows}) == 6 and {row["category"] for row in rows} == {"home"}
+    assert evaluated.metrics == {} and evaluated.targets > 0
 
 
 @pytest.mark.slow

@@ -18,8 +18,8 @@ from luthier.data.encoder import Encoder
 from luthier.data.example import Example, Message
 from luthier.data.template import ChatTemplate, template_source
 from luthier.evaluate.generate import prompt_ids
-from luthier.evaluate.use import open_result
 from luthier.record.events import Answered, Evaluated, Finished, Prepared, Started, Stepped, read_events
+from luthier.use.result import open_result
 from tests.conftest import World
 
 Call = Callable[..., subprocess.CompletedProcess[str]]

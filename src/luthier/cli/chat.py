@@ -8,11 +8,21 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from luthier.cli.generation import (
+    Adapter,
+    MaxNewTokens,
+    RepetitionPenalty,
+    Seed,
+    Temperature,
+    TopK,
+    TopP,
+    settings_of,
+)
 from luthier.errors import LuthierError
 from luthier.terminal import visible_lines
 
 if TYPE_CHECKING:
-    from luthier.evaluate.conversation import Conversation, Speaker
+    from luthier.use.conversation import Conversation, Speaker
 
 HELP = """\
 /system TEXT   set the system prompt (empty: none)
@@ -27,21 +37,33 @@ HELP = """\
 def command(
     model: Annotated[Path, typer.Argument(help="A run's folder, or a model directory.", metavar="RUN|MODEL")],
     system: Annotated[str, typer.Option(help="System prompt.")] = "",
-    max_new_tokens: Annotated[int, typer.Option(help="Longest answer, in tokens.", min=1)] = 512,
-    temperature: Annotated[float, typer.Option(help="0 takes the likeliest token.", min=0)] = 0.0,
-    top_p: Annotated[float, typer.Option(help="Sample from the likeliest tokens of this share.", min=0, max=1)] = 1.0,
+    max_new_tokens: MaxNewTokens = None,
+    temperature: Temperature = None,
+    top_p: TopP = None,
+    top_k: TopK = None,
+    repetition_penalty: RepetitionPenalty = None,
+    seed: Seed = None,
     template: Annotated[str, typer.Option(help="Chat template; auto is the model's own.")] = "auto",
-    adapter: Annotated[
-        bool, typer.Option("--adapter/--no-adapter", help="With the adapter, or the base alone.")
-    ] = True,
+    adapter: Adapter = True,
 ) -> None:
     """Talk with a model: answers appear as they are made; /help tells the commands."""
-    from luthier.evaluate.conversation import Conversation, Speaker
-    from luthier.evaluate.use import open_result
-    from luthier.recipe.evaluate import Generation
+    from luthier.use.conversation import Conversation, Speaker
+    from luthier.use.result import open_result
 
+    settings = settings_of(
+        model,
+        max_new_tokens=max_new_tokens,
+        temperature=temperature,
+        top_p=top_p,
+        top_k=top_k,
+        repetition_penalty=repetition_penalty,
+        beams=1,
+    )
     speaker = Speaker(open_result(model), template)
-    settings = Generation(max_new_tokens=max_new_tokens, temperature=temperature, top_p=top_p)
+    if seed is not None:
+        import torch
+
+        torch.manual_seed(seed)
     talk = Conversation(settings=settings, adapter=adapter).with_system(system)
     if sys.stdin.isatty():
         typer.echo("/help tells the commands; Ctrl-C stops an answer, Ctrl-D ends.")
@@ -91,7 +113,7 @@ def _turn(talk: Conversation, line: str, speaker: Speaker) -> Conversation:
 
 def _answered(talk: Conversation, speaker: Speaker) -> Conversation:
     """With the model's answer, which is printed as it comes; Ctrl-C keeps what was said."""
-    from luthier.evaluate.conversation import Reply
+    from luthier.use.conversation import Reply
 
     said = ""
     try:

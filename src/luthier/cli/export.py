@@ -27,7 +27,7 @@ def command(
     """Write a model whole, as an adapter, or merged; its logits are compared before it is called done."""
     from dataclasses import asdict
 
-    from luthier.evaluate.use import result_directory
+    from luthier.model.adapter_files import result_directory
     from luthier.model.export import check_words, export
 
     directory = result_directory(model)

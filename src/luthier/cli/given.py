@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from luthier.errors import Fault, LuthierError, RecipeError
+from luthier.registry import look_in
 
 if TYPE_CHECKING:
     from luthier.dialects.reading import Reading
@@ -29,7 +30,7 @@ def reading_of(
     data: str | None = None,
     strict: bool = False,
 ) -> Reading:
-    """The reading of what stands on the command line.
+    """The reading of what stands on the command line; the user's own modules are found beside the file and here.
 
     Args:
         context: its ``obj`` holds the words after ``--``.
@@ -47,6 +48,7 @@ def reading_of(
         words_beside = [one for one in given if "=" in one]
         data, model, dialect = data or str(file), model or positions[0], dialect or "chatglm3"
         file, given = Path(positions[1]), [*_resume(positions[2:]), *words_beside]
+    look_in(*([] if file is None else [file.parent]), Path.cwd())
     given += [f"--model={model}"] if model is not None else []
     given += [f"--data={data}"] if data is not None else []
     if context.obj:

@@ -26,11 +26,12 @@ def command(
     data: Data = None,
 ) -> None:
     """Show every parameter's shape, type, quantisation and whether it trains; no weight is loaded."""
+    from luthier.model.adapter_files import place_of_result
     from luthier.model.inspect import inspect_directory, inspect_recipe
 
     recipe_file = what / "recipe.yaml" if (what / "recipe.yaml").exists() else what
     if recipe_file.is_dir():
-        structures: tuple[Structure, ...] = (inspect_directory(recipe_file),)
+        structures: tuple[Structure, ...] = (inspect_directory(place_of_result(recipe_file)),)
     else:
         from luthier.plan.inputs import model_directory
         from luthier.plan.instead import substituted

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from luthier.cli.generation import MaxNewTokens, settings_of
 from luthier.environment import cache_folder
 from luthier.errors import RunError
 
@@ -28,7 +29,7 @@ def command(
     port: Annotated[int, typer.Option(help="Port; 0 takes a free one.", min=0, max=65535)] = 8000,
     name: Annotated[str, typer.Option(help="The model's name to clients; its folder's otherwise.")] = "",
     template: Annotated[str, typer.Option(help="Chat template; auto is the model's own.")] = "auto",
-    max_new_tokens: Annotated[int, typer.Option(help="Longest answer where a client names none.", min=1)] = 1024,
+    max_new_tokens: MaxNewTokens = None,
 ) -> None:
     """Serve a model at /v1/chat/completions, one answer at a time."""
     import importlib.util
@@ -37,20 +38,18 @@ def command(
         raise RunError("needs starlette and uvicorn", place="luthier serve", remedy="pip install 'luthier[serve]'")
     import uvicorn
 
-    from luthier.evaluate.conversation import Speaker
-    from luthier.evaluate.use import open_result
-    from luthier.recipe.evaluate import Generation
     from luthier.serve.server import Service, application, is_loopback
     from luthier.serve.vllm import vllm_commands
+    from luthier.use.conversation import Speaker
+    from luthier.use.result import open_result
 
     key = os.environ.get(KEY) or None
     if not is_loopback(host) and key is None:
         remedy = f"set {KEY} to a long random word that clients give as their API key, or listen on 127.0.0.1"
         raise RunError(f"{host} can be reached from other machines, and no key is set", place="--host", remedy=remedy)
+    usual = settings_of(model, max_new_tokens=max_new_tokens)
     result = open_result(model)
-    service = Service(
-        Speaker(result, template), name or model.resolve().name, Generation(max_new_tokens=max_new_tokens), key
-    )
+    service = Service(Speaker(result, template), name or model.resolve().name, usual, key)
     file = _template_file(template, result.encoder)
     commands = vllm_commands(model, result.directory, name=service.name, host=host, port=port, template=file)
     if commands:

@@ -37,6 +37,7 @@ from luthier.dialects.training_arguments import (
 
 ARGS = "training_args."
 GENERATION = ARGS + "generation_config."
+PROMPT = "evaluate.generation.max_prompt_length"
 INPUT, OUTPUT = 128, 256
 """Longest prompt and answer where a file leaves them out."""
 
@@ -62,11 +63,12 @@ def answered(value: Any, values: Values) -> Effect:
 
 
 def lengths(values: Values) -> Effect:
-    """``max_input_length`` and ``max_output_length``: one budget for both, and a token for the end."""
+    """``max_input_length`` and ``max_output_length``: one budget for both, and a token for the end; a turn whose prompt
+    filled the first was not asked."""
     longest_in, longest_out = values.get("max_input_length"), values.get("max_output_length")
     total = whole(INPUT if longest_in is None else longest_in) + whole(OUTPUT if longest_out is None else longest_out)
     return applied(
-        {"data.max_length": total + 1},
+        {"data.max_length": total + 1, PROMPT: whole(INPUT if longest_in is None else longest_in)},
         "training had one budget for prompt, answer and end token together, cut on the right",
     )
 
@@ -134,8 +136,8 @@ OWN: tuple[Row, ...] = (
     Spread("data_config.val_file", ("data.evaluate.*.path", "data.evaluate.*.format"), rows_of("evaluate")),
     Spread("data_config.test_file", ("data.test.*.path", "data.test.*.format", "evaluate.generate"), answered),
     Key("data_config.num_proc", "data.workers", whole),
-    Gather("max_input_length", ("data.max_length",), lengths),
-    Gather("max_output_length", ("data.max_length",), lengths),
+    Gather("max_input_length", ("data.max_length", PROMPT), lengths),
+    Gather("max_output_length", ("data.max_length", PROMPT), lengths),
     Spread("combine", ("data.last_turn_only",), combine),
     Inert("freezeV", "GLM-4's copy of the demo froze a vision tower with it; a language model has none"),
     *PEFT,
@@ -150,6 +152,7 @@ OWN: tuple[Row, ...] = (
     ),
     Inert(ARGS + "generation_config", "nothing in it", (None, {}), "write its settings below it"),
     Key(GENERATION + "max_new_tokens", "evaluate.generation.max_new_tokens", whole),
+    Key(GENERATION + "min_new_tokens", "evaluate.generation.min_new_tokens", whole),
     Spread(GENERATION + "do_sample", ("evaluate.generation.temperature",), sampling),
     Spread(
         GENERATION + "temperature",
@@ -159,6 +162,7 @@ OWN: tuple[Row, ...] = (
     Spread(GENERATION + "top_p", ("evaluate.generation.top_p",), sampled("evaluate.generation.top_p", number)),
     Spread(GENERATION + "top_k", ("evaluate.generation.top_k",), sampled("evaluate.generation.top_k", whole)),
     Key(GENERATION + "num_beams", "evaluate.generation.beams", whole),
+    Key(GENERATION + "length_penalty", "evaluate.generation.length_penalty", number),
     Key(GENERATION + "repetition_penalty", "evaluate.generation.repetition_penalty", number),
     Spread(GENERATION + "num_return_sequences", (), one_sequence),
     Inert(GENERATION + "max_length", "max_new_tokens says how long an answer may be", (None,), "write max_new_tokens"),
@@ -200,7 +204,7 @@ def _half_given(values: Values) -> bool:
 
 
 DEFAULTS: tuple[Default, ...] = (
-    Default("max_input_length", INPUT, {"data.max_length": INPUT + OUTPUT + 1}),
+    Default("max_input_length", INPUT, {"data.max_length": INPUT + OUTPUT + 1, PROMPT: INPUT}),
     Default(
         "validation_rows", 50, {"evaluate.rows": 50}, "the first 50 turns; fewer, which crashed there, are all of them"
     ),

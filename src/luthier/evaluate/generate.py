@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -14,10 +14,12 @@ from luthier.data.example import Example
 from luthier.data.template import ChatTemplate
 from luthier.data.tokens import tokenise
 from luthier.recipe.evaluate import Generation
-from luthier.registry import resolve
 
 ATTENTION = "sdpa"
 """Generation fills a cache from left-padded prompts, which document-isolated attention does not do."""
+
+ROWS = 64
+"""Prompts that are answered together, where nobody says how many."""
 
 Heard = Callable[[torch.Tensor], bool]
 
@@ -31,10 +33,6 @@ class Answer:
     reference: str
     answer: str
     extra: dict[str, Any]
-
-    def scores(self, metrics: Sequence[str]) -> dict[str, float]:
-        """Each metric's number."""
-        return {name: float(resolve("metrics", name)(self.answer, self.reference)) for name in metrics}
 
 
 def prompt_ids(example: Example, template: ChatTemplate, encoder: Encoder) -> list[int]:
@@ -50,6 +48,12 @@ def stop_ids(template: ChatTemplate | None, encoder: Encoder) -> list[int]:
     return list(dict.fromkeys(one for one in ends if one is not None))
 
 
+def positions_of(model: Any) -> int:
+    """How many tokens a model has positions for; a very large number where its config sets no limit."""
+    config = model.config.get_text_config()
+    return int(getattr(config, "max_position_embeddings", 0) or 1 << 20)
+
+
 def generate(
     model: Any,
     prompts: Sequence[Sequence[int]],
@@ -57,35 +61,68 @@ def generate(
     *,
     stops: Sequence[int],
     pad: int,
-    batch: int = 64,
+    rows: int = ROWS,
+    tokens: int | None = None,
     autocast: Callable[[], AbstractContextManager[object]] = nullcontext,
     told: Callable[[int], None] | None = None,
     heard: Heard | None = None,
 ) -> list[list[int]]:
     """New ids for each prompt, without the stop. Prompts of similar length go together; order is kept.
 
+    An answer ends where the model has no more positions; to a prompt that fills them all it is empty.
+
     Args:
+        rows: so many prompts at once, at most.
+        tokens: so many tokens at once, prompts and answers, at most; a single prompt is always one batch.
         told: is given how many prompts are answered.
         heard: is given each batch's ids [rows, so far] after each new token, and ends it by saying True.
     """
-    order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
     results: list[list[int]] = [[]] * len(prompts)
     before, training = model.config._attn_implementation, model.training
     model.set_attn_implementation(ATTENTION)
     model.eval()
+    done = 0
     try:
-        for start in range(0, len(order), batch):
-            group = order[start : start + batch]
+        for group, longest in groups([len(one) for one in prompts], settings, positions_of(model), rows, tokens):
+            own = settings.model_copy(update={"max_new_tokens": longest})
             with torch.no_grad(), autocast():
-                answers = _batch(model, [prompts[index] for index in group], settings, list(stops), pad, heard)
+                answers = _batch(model, [prompts[index] for index in group], own, list(stops), pad, heard)
             for index, answer in zip(group, answers, strict=True):
                 results[index] = answer
+            done += len(group)
             if told:
-                told(start + len(group))
+                told(done)
     finally:
         model.set_attn_implementation(before)
         model.train(training)
     return results
+
+
+def groups(
+    lengths: Sequence[int], settings: Generation, positions: int, rows: int, tokens: int | None
+) -> Iterator[tuple[list[int], int]]:
+    """(prompts that are answered together, the longest answer they may have), shortest prompts first.
+
+    Prompts that leave less room than ``max_new_tokens`` go only with others that leave as much, so that no answer
+    depends on what else is asked.
+
+    >>> list(groups([3, 9, 2], Generation(max_new_tokens=4), 10, 64, None))
+    [([2, 0], 4), ([1], 1)]
+    """
+    group: list[int] = []
+    last = 0
+    for index in sorted(range(len(lengths)), key=lengths.__getitem__):
+        longest = min(settings.max_new_tokens, positions - lengths[index])
+        if longest < 1:
+            continue
+        held = (len(group) + 1) * (lengths[index] + longest) * settings.beams
+        if group and (longest != last or len(group) == rows or (tokens is not None and held > tokens)):
+            yield group, last
+            group = []
+        group.append(index)
+        last = longest
+    if group:
+        yield group, last
 
 
 def _batch(
@@ -103,11 +140,15 @@ def _batch(
         ids[row, longest - len(prompt) :] = torch.tensor(prompt)
         mask[row, longest - len(prompt) :] = 1
     sampled = settings.temperature > 0
-    sampling: dict[str, Any] = (
+    more: dict[str, Any] = (
         {"temperature": settings.temperature, "top_p": settings.top_p, "top_k": settings.top_k} if sampled else {}
     )
+    if settings.min_new_tokens:
+        more["min_new_tokens"] = min(settings.min_new_tokens, settings.max_new_tokens)
+    if settings.beams > 1:
+        more["length_penalty"] = settings.length_penalty
     if heard:
-        sampling["stopping_criteria"] = [lambda ids, _: torch.full((len(ids),), heard(ids), device=ids.device)]
+        more["stopping_criteria"] = [lambda ids, _: torch.full((len(ids),), heard(ids), device=ids.device)]
     output = model.generate(
         input_ids=ids.to(model.device),
         attention_mask=mask.to(model.device),
@@ -118,7 +159,7 @@ def _batch(
         eos_token_id=stops or None,
         pad_token_id=pad,
         use_cache=True,
-        **sampling,
+        **more,
     )
     return [_until_stop(row.tolist(), stops) for row in output[:, longest:]]
 
@@ -137,20 +178,31 @@ def answer(
     encoder: Encoder,
     settings: Generation,
     *,
+    seed: int = 0,
+    rows: int = ROWS,
+    tokens: int | None = None,
     autocast: Callable[[], AbstractContextManager[object]] = nullcontext,
     told: Callable[[int], None] | None = None,
 ) -> list[Answer]:
-    """The model's answer to the last turn of each example."""
+    """The model's answer to the last turn of each example.
+
+    What is sampled follows from ``seed`` alone, and the random numbers of whoever asks go on as if nothing had been.
+    """
     pad = encoder.id_of("pad_token")
-    answers = generate(
-        model,
-        [prompt_ids(example, template, encoder) for example in examples],
-        settings,
-        stops=stop_ids(template, encoder),
-        pad=0 if pad is None else pad,
-        autocast=autocast,
-        told=told,
-    )
+    devices = [model.device] if model.device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(seed)
+        answers = generate(
+            model,
+            [prompt_ids(example, template, encoder) for example in examples],
+            settings,
+            stops=stop_ids(template, encoder),
+            pad=0 if pad is None else pad,
+            rows=rows,
+            tokens=tokens,
+            autocast=autocast,
+            told=told,
+        )
     return [
         Answer(
             origin=example.origin,

@@ -59,10 +59,10 @@ class AtStart:
 
 
 class Copied:
-    """A frozen copy of the whole model."""
+    """A whole frozen model: a copy of the one that trains, or one that is nobody else's (``own``)."""
 
-    def __init__(self, model: torch.nn.Module) -> None:
-        self._model = copy.deepcopy(model).eval().requires_grad_(False)
+    def __init__(self, model: torch.nn.Module, *, own: bool = False) -> None:
+        self._model = (model if own else copy.deepcopy(model)).eval().requires_grad_(False)
 
     def __call__(self, model: torch.nn.Module, batch: AnswerBatch) -> torch.Tensor:
         """Log-probabilities [A] under the copy."""

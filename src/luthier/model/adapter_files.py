@@ -23,11 +23,37 @@ def adapter_directory(named: str) -> Path:
     Raises:
         ModelError: there is no adapter.
     """
-    directory = local_directory(named, None)
-    for place in (directory, directory / "model"):
-        if (place / SETTINGS).exists():
-            return place
+    place = place_of_result(local_directory(named, None))
+    if (place / SETTINGS).exists():
+        return place
     raise ModelError("holds no adapter", place=named, remedy=f"name a folder with an {SETTINGS}, or a run's folder")
+
+
+def result_directory(path: Path) -> Path:
+    """The directory of a run's result, or a model's or an adapter's own.
+
+    Raises:
+        ModelError: there is neither.
+    """
+    directory = place_of_result(path)
+    if not is_result(directory):
+        raise ModelError(
+            "is neither a finished run nor a model directory",
+            place=str(path),
+            remedy="give a run's folder, or luthier train first",
+        )
+    return directory
+
+
+def place_of_result(path: Path) -> Path:
+    """Where a result would lie: in a run's folder its ``model``, else the directory itself."""
+    inner = path / "model"
+    return inner if is_result(inner) and not is_result(path) else path
+
+
+def is_result(directory: Path) -> bool:
+    """Whether a model or an adapter lies in a directory."""
+    return any((directory / name).exists() for name in ("config.json", SETTINGS))
 
 
 def adapter_settings(directory: Path) -> dict[str, Any]:

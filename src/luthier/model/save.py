@@ -7,12 +7,13 @@ from typing import Any
 
 import torch
 from peft import PeftModel
-from transformers import PreTrainedModel
+from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
 from luthier.model.adapter_files import SETTINGS, adapter_settings, rows_of
 from luthier.model.adapters import open_adapter
 from luthier.model.load import DTYPES, open_model
 from luthier.model.quantise import loading, read_quantisation, write_quantisation
+from luthier.model.reward import as_reward_model
 from luthier.model.starts import starts_from_quantisation, write_relative
 from luthier.model.tokenizer import local_directory, write_tokenizer
 
@@ -57,18 +58,30 @@ def save_model(
     write_tokenizer(tokenizer, directory, chat_template)
 
 
-def load_result(directory: Path, attention: str = "sdpa") -> PreTrainedModel | PeftModel:
-    """A saved result, a full model or an adapter on its base, ready to evaluate.
+def load_result(directory: Path, attention: str = "sdpa", *, reward: bool = False) -> PreTrainedModel | PeftModel:
+    """A saved result, a full model or an adapter on its base, ready to evaluate; ``reward``: one that judges answers.
 
     Raises:
         ModelError: the directory, or the base that its adapter names, cannot be opened.
     """
+    if reward:
+        return _load_reward(directory, attention)
     if not (directory / SETTINGS).exists():
         return open_model(directory, attention, "auto").eval()
     kept = read_quantisation(directory)
     return open_on_base(
         directory, base_of(directory), attention, "auto", loading(kept.config if kept else None, "auto")
     )
+
+
+def _load_reward(directory: Path, attention: str) -> PreTrainedModel | PeftModel:
+    if (directory / SETTINGS).exists():
+        model = as_reward_model(open_model(base_of(directory), attention, "auto"), seed=0)
+        return open_adapter(model, str(directory)).eval()
+    judge: PreTrainedModel = AutoModelForSequenceClassification.from_pretrained(
+        str(directory), attn_implementation=attention, dtype="auto", num_labels=1, local_files_only=True
+    )
+    return judge.eval()
 
 
 def base_of(directory: Path) -> Path:

@@ -25,7 +25,7 @@ from luthier.recipe import Recipe
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What will happen. Memory, disk (bytes), time (seconds) and operations are estimates; counts are exact when
-    ``exact`` is."""
+    ``exact`` is. ``largest_batch`` is the tokens of the first epoch's largest micro-batch."""
 
     exact: bool
     device: str
@@ -37,6 +37,7 @@ class Plan:
     packs: int
     fewest_packs: int
     efficiency: float
+    largest_batch: int
     evaluation_documents: int
     steps_per_epoch: int
     steps: int
@@ -131,6 +132,7 @@ def make_plan(recipe: Recipe, shape: Shape, volume: Volume) -> Plan:
         packs=volume.packs,
         fewest_packs=fewest,
         efficiency=volume.tokens / (volume.packs * capacity) if recipe.pack.kind != "none" else 1.0,
+        largest_batch=volume.largest_batch,
         evaluation_documents=volume.evaluation_documents,
         steps_per_epoch=volume.steps_per_epoch,
         steps=steps,

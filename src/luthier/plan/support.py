@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from luthier.environment import cxx, processes
-from luthier.errors import Fault, ModelError, nearest
+from luthier.errors import Fault, ModelError, RecipeError, nearest
 from luthier.model.adapter_files import KINDS, adapter_directory, adapter_settings
 from luthier.model.kernels.choose import COMPILE_MODES, installed_here, lacks_compiler
 from luthier.plan.compute import device_here
@@ -14,7 +14,7 @@ from luthier.plan.instead import installed, unpaged
 from luthier.plan.preferences import preference_rows, reference_of
 from luthier.recipe import Recipe
 from luthier.recipe.optimizers import NEEDS_TARGETS, OPTIMIZERS, REFUSED, STANDS_IN
-from luthier.registry import known, names
+from luthier.registry import known, names, resolve
 
 PACKAGES = ("jieba", "rouge_chinese", "nltk")
 """What ROUGE and BLEU are computed by."""
@@ -51,14 +51,25 @@ def _names(recipe: Recipe) -> Iterator[Fault]:
             if s.format != "auto"
         ),
     ]
-    for key, table, name in asked:
-        if not known(table, name):
+    for key, table, name in dict.fromkeys(asked):
+        if ":" in name:
+            yield from _own_code(key, table, name)
+        elif not known(table, name):
             near = nearest(name, names(table))
             yield Fault(
                 f"{name!r} is not there",
                 key,
                 f"did you mean {near}?" if near else f"use one of: {', '.join(names(table))}",
             )
+
+
+def _own_code(key: str, table: str, name: str) -> Iterator[Fault]:
+    """What is wrong with code of the user's own, which is imported now rather than when it is needed."""
+    try:
+        if not callable(resolve(table, name)):
+            yield Fault(f"{name!r} cannot be called", key, "name a function or a class")
+    except RecipeError as error:
+        yield from (Fault(one.reason, key, one.remedy) for one in error.faults)
 
 
 def _packages(recipe: Recipe) -> Iterator[Fault]:

@@ -57,6 +57,8 @@ class Volume:
     steps_per_epoch: int
     evaluation_documents: int
     longest: int
+    largest_batch: int
+    """Tokens of the largest micro-batch of the first epoch, as far as the documents are known."""
 
 
 def volume_of_store(recipe: Recipe, store: TokenStore, evaluation: int | None) -> Volume:
@@ -208,4 +210,5 @@ def _volume(
         steps_per_epoch=feed.steps_per_epoch() if share == 1 else max(1, -(-round(len(packs) / share) // per_step)),
         evaluation_documents=min(evaluation, recipe.evaluate.rows or evaluation),
         longest=int(pieces.max()),
+        largest_batch=int(np.add.reduceat(pieces, np.arange(0, len(pieces), recipe.batch.micro)).max()),
     )

@@ -54,11 +54,15 @@ class Batch(Section):
         None,
         gt=0,
         unit="packs",
-        en="micro for evaluation; unset means the same.",
-        zh="评估时的微批大小;不设则与 micro 相同。",
-        up=("Evaluation holds no gradients, so it can be larger.", "评估无梯度,可设更大。"),
+        en="micro for evaluation, and how many questions are answered together; never more tokens than training has at once. Unset means micro, and up to 64 questions.",
+        zh="评估时的微批大小,也是同时回答的问题数;词元数不会超过训练时的一个微批。不设则与 micro 相同,问题最多 64 个。",
+        up=("More questions at once, as far as they fit.", "在容量之内想同时回答更多问题时调大。"),
         down=("Out of memory while evaluating.", "评估时显存不足则调小。"),
-        cost=("Activations of a forward pass alone, and the logits.", "只需前向的激活与 logits。"),
+        cost=("No more memory than training takes.", "显存不超过训练。"),
+        misread=(
+            "A larger number than micro makes no larger evaluation batches: the peak of memory is training's.",
+            "大于 micro 并不会让评估批变大:显存峰值以训练为准。",
+        ),
     )
     epochs: float = setting(
         1.0,

@@ -40,7 +40,7 @@ SEVERAL = (
     "backend",
     "timeout",
 )
-GROWING = ("exact_match", "rouge-", "bleu-", "accuracy")
+GROWING = ("exact_match", "rouge-", "bleu-", "chrf", "accuracy")
 """Beginnings of the names of metrics that are better when they are higher."""
 
 OF_LORA = (
@@ -147,10 +147,10 @@ def _best_metric(recipe: Recipe) -> Iterator[Contradiction]:
     """A metric that is never there, or that is taken to grow where it falls."""
     settings = recipe.evaluate
     metric, key = settings.best_metric, "evaluate.best_metric"
-    answered = settings.generate_during and recipe.data.evaluate
-    if metric == "loss":
+    answered = settings.generate_during
+    if metric in ("loss", "perplexity"):
         if settings.higher_is_better:
-            yield "evaluate.higher_is_better", "the loss is better when it is lower", "set it to false"
+            yield "evaluate.higher_is_better", f"the {metric} is better when it is lower", "set it to false"
         return
     if recipe.method.kind in ("pretrain", "sft") and not (answered and metric in settings.metrics):
         remedy = f"add {metric} to evaluate.metrics, set evaluate.generate_during: true, and name data.evaluate"
@@ -188,7 +188,13 @@ def _switched_off(recipe: Recipe) -> tuple[InertRule, ...]:
             ("evaluate.generation", "evaluate.metrics", "evaluate.table_rows"),
         ),
         (not recipe.evaluate.generate, "evaluate.generate is off", ("data.test",)),
-        (not recipe.data.evaluate, "no rows are named in data.evaluate", ("evaluate.generate_during",)),
+        (not evaluated, "there are no evaluation rows", ("evaluate.generate_during",)),
+        (recipe.evaluate.generation.beams == 1, "there is one beam", ("evaluate.generation.length_penalty",)),
+        (
+            recipe.evaluate.generation.temperature == 0,
+            "the likeliest token is taken",
+            ("evaluate.generation.top_p", "evaluate.generation.top_k"),
+        ),
         (not evaluated, "there are no evaluation rows", tuple(f"evaluate.{n}" for n in ("every", "delay", "rows"))),
         (not evaluated, "there are no evaluation rows", ("batch.evaluate",)),
         (not evaluated and not recipe.evaluate.generate, "nothing is evaluated", ("evaluate.at_start",)),

@@ -18,6 +18,28 @@ class Generation(Section):
         down=("Answers are short; it bounds the time.", "回答很短时调小以省时间。"),
         cost=("Time grows in proportion.", "耗时成正比增长。"),
     )
+    min_new_tokens: int = setting(
+        0,
+        ge=0,
+        unit="tokens",
+        en="Shortest answer: no end token before it.",
+        zh="回答的最小词元数,此前不会生成结束词元。",
+        up=("Answers end too soon.", "回答过早结束时调大。"),
+        down=("0 lets the model end where it will.", "0 表示由模型自行结束。"),
+    )
+    max_prompt_length: int | None = setting(
+        None,
+        gt=0,
+        unit="tokens",
+        en="Questions with a longer prompt are not asked; unset asks all.",
+        zh="提示超过该词元数的问题不提问;不设则全部提问。",
+        up=("Long conversations should be asked too.", "也要评估长对话时调大。"),
+        down=("Long prompts take too much time or memory.", "长提示过慢或占用过多时调小。"),
+        history=(
+            "max_input_length of ChatGLM3's demo, which asked no turn beyond it.",
+            "即 ChatGLM3 示例的 max_input_length,超出的回合不会被提问。",
+        ),
+    )
     temperature: float = setting(
         0.0,
         ge=0,
@@ -62,6 +84,14 @@ class Generation(Section):
         up=("Translation-like tasks.", "翻译类任务可调大。"),
         down=("1 is greedy.", "1 即贪心。"),
         cost=("Time and cache grow in proportion.", "耗时与缓存成正比增长。"),
+    )
+    length_penalty: float = setting(
+        1.0,
+        ge=-10,
+        en="Power of its length that a beam's log-likelihood is divided by; of use with beams alone.",
+        zh="束的对数似然除以其长度的该次幂;仅束搜索时有用。",
+        up=("Answers are too short.", "回答过短时调大。"),
+        down=("Answers ramble; below 0 short ones win.", "回答冗长时调小,小于 0 偏好短回答。"),
     )
 
 
@@ -109,8 +139,8 @@ class Evaluate(Section):
     )
     generate: bool = setting(
         False,
-        en="Answer data.test by generation: before the first step (with at_start) and at the end.",
-        zh="用生成方式回答 data.test:训练前(需 at_start)与结束时。",
+        en="Answer data.test by generation, one question for each answer in a row: before the first step (with at_start) and at the end.",
+        zh="用生成方式回答 data.test(样本中的每个回答各成一问):训练前(需 at_start)与结束时。",
         up=("The answers matter, not the loss.", "看重实际回答时开启。"),
         down=("Generation is slow.", "生成较慢,可关闭。"),
         cost=(
@@ -124,8 +154,8 @@ class Evaluate(Section):
     )
     generate_during: bool = setting(
         False,
-        en="Answer the evaluation rows by generation too, at each evaluation: one question for each answer in a row.",
-        zh="每次评估时也用生成方式回答验证数据:样本中的每个回答各成一问。",
+        en="Answer the evaluation rows, named or held out, by generation too, at each evaluation: one question for each answer in a row.",
+        zh="每次评估时也用生成方式回答验证数据(指定的或留出的):样本中的每个回答各成一问。",
         up=(
             "To watch the answers grow better, as predict_with_generate did.",
             "想像 predict_with_generate 那样观察回答变化时开启。",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -61,9 +62,19 @@ class RunFolder:
         return self.root / "answers"
 
     @property
+    def evaluations(self) -> Path:
+        """What ``luthier evaluate`` found since (JSON lines)."""
+        return self.root / "evaluations.jsonl"
+
+    @property
     def report(self) -> Path:
         """The report (one HTML file)."""
         return self.root / "report.html"
+
+    def note_evaluation(self, found: dict[str, Any]) -> None:
+        """Add a line to ``evaluations``: plain values, and when."""
+        with self.evaluations.open("a", encoding="utf-8") as lines:
+            lines.write(json.dumps({"at": time.time(), **found}, ensure_ascii=False) + "\n")
 
     @contextmanager
     def claimed(self) -> Iterator[None]:

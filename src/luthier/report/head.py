@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from luthier.evaluate.metrics import SHARES
 from luthier.record.events import Answered, Evaluated, Stepped
 from luthier.report.figures import count, figure, moment, percent, seconds, short
 from luthier.report.history import History
@@ -76,6 +77,10 @@ def _figures(past: History) -> list[Html]:
         tiles.append(_training(past.steps))
     if past.evaluations:
         tiles.append(_evaluation(past.evaluations))
+        perplexity = past.evaluations[-1].metrics.get("perplexity")
+        if perplexity is not None:
+            note = say("at step", step=count(past.evaluations[-1].step))
+            tiles.append(_tile(joined(say("perplexity"), " · ", say("evaluation loss")), figure(perplexity), note))
     seen = sum(step.tokens for step in past.steps)
     time = sum(step.seconds for step in past.steps)
     if seen and time > 0:
@@ -93,8 +98,8 @@ def _answered(after: Answered, before: Answered | None) -> Html:
 
 
 def metric(name: str, value: float) -> Html:
-    """A metric's value: exact matches as percentages, others as they are."""
-    return joined(percent(value)) if name == "exact_match" and value == value else figure(value)
+    """A metric's value: shares as percentages, others as they are."""
+    return joined(percent(value)) if name in SHARES and value == value else figure(value)
 
 
 def _training(steps: Sequence[Stepped]) -> Html:

@@ -68,6 +68,7 @@ WORDS: dict[str, tuple[str, str]] = {
     # curves
     "curves": ("Curves", "曲线"),
     "loss": ("Loss", "损失"),
+    "perplexity": ("Perplexity", "困惑度"),
     "learning rate": ("Learning rate", "学习率"),
     "gradient norm": ("Gradient norm", "梯度范数"),
     "speed": ("Tokens per second", "每秒词元数"),

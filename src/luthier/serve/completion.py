@@ -12,9 +12,9 @@ from typing import Any
 
 import torch
 
-from luthier.evaluate.conversation import Reply, Speaker
 from luthier.recipe.evaluate import Generation
 from luthier.serve.request import Request
+from luthier.use.conversation import Reply, Speaker
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,14 +53,16 @@ def usage(reply: Reply) -> dict[str, int]:
     return {"prompt_tokens": asked, "completion_tokens": said, "total_tokens": asked + said}
 
 
-def pieces(speaker: Speaker, prompt: list[int], request: Request, usual: Generation) -> Generator[str | Reply]:
+def pieces(
+    speaker: Speaker, prompt: list[int], request: Request, usual: Generation, *, adapter: bool = True
+) -> Generator[str | Reply]:
     """Pieces of the answer up to the first of the request's stops, and the whole of it last."""
     stops, over = request.stops, Event()
     if request.seed is not None:
         torch.manual_seed(request.seed)
     longest = max(map(len, stops), default=1) - 1
     text, said = "", 0
-    with closing(speaker.reply(prompt, request.generation(usual), stopped=over)) as stream:
+    with closing(speaker.reply(prompt, request.generation(usual), adapter=adapter, stopped=over)) as stream:
         for piece in stream:
             if isinstance(piece, Reply):
                 yield from _rest(text, said)

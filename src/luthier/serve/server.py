@@ -19,10 +19,10 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from luthier.errors import LuthierError
-from luthier.evaluate.conversation import Reply, Speaker
 from luthier.recipe.evaluate import Generation
 from luthier.serve.completion import Completion, pieces
 from luthier.serve.request import BadRequest, request_of
+from luthier.use.conversation import Reply, Speaker
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
@@ -32,10 +32,11 @@ LARGEST = 16 << 20
 
 
 class Service:
-    """A model, its name, and what clients may do."""
+    """A model, its name, and what clients may do; under ``NAME:base`` it answers without its adapter."""
 
     def __init__(self, speaker: Speaker, name: str, usual: Generation, key: str | None = None) -> None:
         self.speaker, self.name, self.usual = speaker, name, usual
+        self.base = f"{name}:base"
         self._key = key
         self._turn = anyio.Lock()
 
@@ -43,8 +44,9 @@ class Service:
         """``GET /v1/models``."""
         if not self._allowed(request):
             return _denied()
-        model = {"id": self.name, "object": "model", "created": 0, "owned_by": "luthier"}
-        return JSONResponse({"object": "list", "data": [model]})
+        names = [self.name, *([self.base] if self.speaker.has_adapter else [])]
+        models = [{"id": name, "object": "model", "created": 0, "owned_by": "luthier"} for name in names]
+        return JSONResponse({"object": "list", "data": models})
 
     async def health(self, request: HttpRequest) -> Response:
         """``GET /health``: the model is loaded."""
@@ -63,7 +65,9 @@ class Service:
             return _refused(str(error), error.field)
         except LuthierError as error:
             return _refused("; ".join(f"{fault.reason} ({fault.remedy})" for fault in error.faults), "messages")
-        answer, work = Completion(self.name, request), pieces(self.speaker, prompt, request, self.usual)
+        bare = request.model == self.base and self.speaker.has_adapter
+        answer = Completion(self.base if bare else self.name, request)
+        work = pieces(self.speaker, prompt, request, self.usual, adapter=not bare)
         if request.stream:
             return StreamingResponse(self._stream(answer, work), media_type="text/event-stream")
         async with self._turn:

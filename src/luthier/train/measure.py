@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-
 from luthier.data.example import Example
-from luthier.evaluate.generate import Answer, answer
-from luthier.evaluate.loss import mean_loss
+from luthier.evaluate.measure import answered, cast_weights, measured
 from luthier.methods.method import Method
 from luthier.recipe import Recipe
-from luthier.record.events import Answered, Evaluated, EventLog, read_events
-from luthier.record.folder import RunFolder, write_whole
+from luthier.record.events import Answered, Evaluated, EventLog, Warned, read_events
+from luthier.record.folder import RunFolder
 from luthier.train.display import Display
 from luthier.train.engines.engine import Engine
 from luthier.train.prepare import Inputs
+
+MOST_NAMED = 5
+"""Rows that a warning names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,25 +40,24 @@ class Measure:
         begun = time.monotonic()
         ranks = self.engine.ranks
         ranks.reach(f"the evaluation at step {step}")
-        size = self.recipe.batch.evaluate or self.recipe.batch.micro
-        capacity = size * (self.recipe.pack.length or self.recipe.data.max_length)
         with self._cast(model):
-            loss, count, metrics = mean_loss(
+            found = measured(
                 model,
                 self.method,
                 self.inputs.evaluation,
                 self.inputs.evaluation_documents,
-                capacity=capacity,
+                self.recipe,
                 device=self.engine.device,
                 autocast=self.engine.autocast,
+                largest=self.inputs.plan.largest_batch,
                 among=ranks,
                 through=self.engine.loss,
             )
         seconds = time.monotonic() - begun
-        event = Evaluated(step=step, loss=loss, targets=count, seconds=seconds, metrics=metrics)
+        event = Evaluated(step=step, loss=found.loss, targets=found.count, seconds=seconds, metrics=found.metrics)
         self.log.write(event)
         self.display.evaluated(event)
-        return {"loss": loss, **metrics}
+        return {"loss": found.loss, **found.metrics}
 
     def answers(self, model: Any, when: str, step: int) -> None:
         """Answer the test rows, if the recipe asks for it, and keep every answer beside the run."""
@@ -77,34 +74,37 @@ class Measure:
         return cast_weights(model, self.engine.compute) if full else nullcontext()
 
     def _answer(self, model: Any, examples: list[Example], when: str, name: str, step: int) -> dict[str, float]:
-        settings, template = self.recipe.evaluate, self.inputs.template
+        template = self.inputs.template
         if not (examples and template):
             return {}
         begun = time.monotonic()
         asking = self.display.counting(f"answering {len(examples)} questions {when} training")
         with asking as told, self._cast(model):
-            answers = answer(
+            answers = answered(
                 model,
                 examples,
                 template,
                 self.inputs.encoder,
-                settings.generation,
+                self.recipe,
+                step=step,
                 autocast=self.engine.autocast,
+                largest=self.inputs.plan.largest_batch,
                 told=told,
             )
-        rows = [_row(one, settings.metrics) for one in answers]
         file = self.folder.answers / f"{name}.jsonl"
         if self.engine.ranks.first:
-            self.folder.answers.mkdir(exist_ok=True)
-            write_whole(file, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+            answers.write(file)
+        for failure in answers.failures:
+            self.log.write(Warned(step=step, message=str(failure), rows=failure.rows[:MOST_NAMED]))
+            self.display.warn(f"{failure} ({', '.join(failure.rows[:MOST_NAMED])})")
         event = Answered(
             step=step,
             when=when,
-            rows=len(rows),
-            metrics={name: sum(row["scores"][name] for row in rows) / len(rows) for name in settings.metrics},
+            rows=len(answers.rows),
+            metrics=answers.metrics,
             file=str(file.relative_to(self.folder.root)),
             seconds=time.monotonic() - begun,
-            sample=spread(rows, settings.table_rows),
+            sample=spread(answers.rows, self.recipe.evaluate.table_rows),
         )
         self.log.write(event)
         self.display.answered(event)
@@ -118,33 +118,9 @@ class Measure:
             self.display.before_and_after(by_time.get("before"), by_time["after"])
 
 
-@contextmanager
-def cast_weights(model: torch.nn.Module, kind: torch.dtype) -> Iterator[None]:
-    """Hold a model's fp32 weights in another type while the context lasts; they come back bit for bit."""
-    kept = {one: one.data for one in model.parameters() if one.dtype is torch.float32 and kind is not torch.float32}
-    try:
-        for parameter, data in kept.items():
-            parameter.data = data.to(kind)
-        yield
-    finally:
-        for parameter, data in kept.items():
-            parameter.data = data
-
-
 def spread(rows: list[dict[str, Any]], count: int) -> list[dict[str, Any]]:
     """``count`` rows, evenly spread over all."""
     if not count:
         return []
     step = max(1, len(rows) // count)
     return rows[::step][:count]
-
-
-def _row(one: Answer, metrics: tuple[str, ...]) -> dict[str, Any]:
-    return {
-        "origin": one.origin,
-        **one.extra,
-        "question": one.question,
-        "reference": one.reference,
-        "answer": one.answer,
-        "scores": one.scores(metrics),
-    }

@@ -5,14 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
 from luthier.data.duplicates import copies
 from luthier.data.encoder import Encoder
-from luthier.data.example import TEXT, Example
+from luthier.data.example import Example
 from luthier.data.fill import told_of
 from luthier.data.jsonl_copy import with_copies
 from luthier.data.order import Feed, feed_of
@@ -20,6 +19,7 @@ from luthier.data.pipeline import Preparation, examples, prepare, split_holdout
 from luthier.data.store import TokenStore
 from luthier.data.template import ChatTemplate
 from luthier.errors import DataError
+from luthier.evaluate.questions import asked
 from luthier.model.new_tokens import changes_tokens, new_ids
 from luthier.plan.inputs import adapter_base, model_directory, plain_tokenizer_directory, tokenizer_directory
 from luthier.plan.instead import lacking_tokens, with_template
@@ -81,15 +81,13 @@ def prepare_inputs(recipe: Recipe, display: Display, warnings: tuple[str, ...] =
         evaluation = evaluation if held_documents else None
     if recipe.evaluate.rows is not None:
         held_documents = held_documents[: recipe.evaluate.rows]
-    test = list(examples(recipe, recipe.data.test))
-    asked = list(islice(_questions(recipe), recipe.evaluate.rows)) if recipe.evaluate.generate_during else []
     template = None
-    if recipe.method.kind != "pretrain" and (test or asked or _has_conversations(recipe)):
+    if recipe.method.kind != "pretrain" and _has_conversations(recipe):
         template = Preparation(recipe, encoder).template()
-    if test and (template is None or any(example.messages[0].role == TEXT for example in test)):
-        raise DataError(
-            "rows to answer have to be conversations", place=recipe.data.test[0].path, remedy="set method.kind: sft"
-        )
+    test = _test(recipe, template, encoder) if recipe.evaluate.generate else []
+    during = template is not None and evaluation is not None and recipe.evaluate.generate_during
+    rows = _evaluation_rows(recipe, evaluation, held_documents) if evaluation and during else ()
+    ask = asked(rows, recipe, template, encoder, recipe.evaluate.rows) if template else []
     volume = volume_of_store(recipe, store, len(held_documents))
     plan = make_plan(recipe, shape_of(recipe, directory, encoder.vocabulary), volume)
     return Inputs(
@@ -104,7 +102,7 @@ def prepare_inputs(recipe: Recipe, display: Display, warnings: tuple[str, ...] =
         evaluation=evaluation,
         evaluation_documents=list(held_documents),
         test=test,
-        asked=asked,
+        asked=ask,
         plan=replace(plan, warnings=(*warnings, *map(str, told), *lacking_tokens(recipe, encoder), *plan.warnings)),
         events=tuple(events),
     )
@@ -119,17 +117,34 @@ def _told_of_copies(count: int, held: int) -> tuple[str, ...]:
     return (f"{count:,} of {held:,} evaluation documents {verb}, {left}",)
 
 
-def _questions(recipe: Recipe) -> Iterator[Example]:
-    """The evaluation rows up to each of their answers."""
-    for example in examples(recipe, recipe.data.evaluate):
-        for end, message in enumerate(example.messages, 1):
-            if message.role == "assistant" and end > 1:
-                yield replace(example, messages=example.messages[:end])
+def _test(recipe: Recipe, template: ChatTemplate | None, encoder: Encoder) -> list[Example]:
+    """The questions of the test rows.
+
+    Raises:
+        DataError: rows that are no conversations.
+    """
+    rows = list(examples(recipe, recipe.data.test))
+    if template is None or any(row.plain for row in rows):
+        raise DataError(
+            "rows to answer have to be conversations", place=recipe.data.test[0].path, remedy="set method.kind: sft"
+        )
+    return asked(rows, recipe, template, encoder)
+
+
+def _evaluation_rows(recipe: Recipe, evaluation: TokenStore, held: Sequence[int]) -> Iterator[Example]:
+    """The evaluation rows, named or held out, as conversations."""
+    if recipe.data.evaluate:
+        yield from examples(recipe, recipe.data.evaluate)
+        return
+    origins = {evaluation.origins[document] for document in held}
+    yield from (row for row in examples(recipe, recipe.data.train) if row.origin in origins)
 
 
 def _has_conversations(recipe: Recipe) -> bool:
-    first = next(iter(examples(recipe, recipe.data.train[:1])), None)
-    return first is not None and first.messages[0].role != TEXT
+    """Whether a chat template touches the first row to train on, or one to answer."""
+    sources = (*recipe.data.train[:1], *(recipe.data.test if recipe.evaluate.generate else ()))
+    firsts = (next(iter(examples(recipe, [one])), None) for one in sources)
+    return any(first is not None and not first.plain for first in firsts)
 
 
 def _prepared(

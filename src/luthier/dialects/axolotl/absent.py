@@ -46,7 +46,7 @@ _FAMILIES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
         "name them in unfrozen_parameters",
         ("spectrum_top_fraction", "spectrum_model_name"),
     ),
-    ("benchmarks are not run after training", "run them on the result", ("lm_eval_tasks",)),
+    ("benchmarks are not run after training", "run luthier evaluate RUN --tasks NAME,NAME", ("lm_eval_tasks",)),
     (
         "quantised experts are not there",
         "leave it out",

@@ -16,9 +16,9 @@ from luthier.data.encoder import Encoder
 from luthier.data.example import Example, Message
 from luthier.data.template import ChatTemplate, template_source
 from luthier.errors import ModelError
-from luthier.evaluate.generate import generate, prompt_ids, stop_ids
-from luthier.evaluate.use import Result
+from luthier.evaluate.generate import generate, positions_of, prompt_ids, stop_ids
 from luthier.recipe.evaluate import Generation
+from luthier.use.result import Result
 
 UNFINISHED = "�"
 """What the bytes of a character decode to while some of them are still to come."""
@@ -58,14 +58,23 @@ class Reply:
 class Speaker:
     """A result behind its chat template: conversations in, replies out. One reply is made at a time.
 
+    Args:
+        template: the template's name; None goes on from plain text (``go_on``).
+
     Raises:
         TemplateError: the model has no chat template, and none is named.
     """
 
-    def __init__(self, result: Result, template: str = "auto") -> None:
+    def __init__(self, result: Result, template: str | None = "auto") -> None:
+        encoder = result.encoder
         self.result = result
-        self._chat = ChatTemplate(template_source(template, result.encoder), result.encoder)
-        self._stops = stop_ids(self._chat, result.encoder)
+        self._chat = None if template is None else ChatTemplate(template_source(template, encoder), encoder)
+        self._stops = stop_ids(self._chat, encoder)
+
+    def go_on(self, text: str) -> list[int]:
+        """The ids of a text that the model is to go on from."""
+        encoder = self.result.encoder
+        return [*encoder.prefix, *encoder.encode([text])[0]]
 
     def prompt(self, messages: Sequence[Message], tools: Sequence[dict[str, Any]] = ()) -> list[int]:
         """The ids before the reply: those that the same conversation has in training.
@@ -73,6 +82,7 @@ class Speaker:
         Raises:
             TemplateError: the template cannot carry such a conversation.
         """
+        assert self._chat is not None, "a speaker of plain text has no conversations"
         example = Example(tuple(messages), "the conversation", tools=tuple(tools))
         return prompt_ids(example, self._chat, self.result.encoder)
 
@@ -82,7 +92,7 @@ class Speaker:
         Raises:
             ModelError: for none at all.
         """
-        longest = int(getattr(self.result.model.config, "max_position_embeddings", 0) or 1 << 20)
+        longest = positions_of(self.result.model)
         if len(prompt) >= longest:
             raise ModelError(
                 f"the conversation has {len(prompt):,} tokens, and the model positions for {longest:,}",
@@ -96,13 +106,18 @@ class Speaker:
     ) -> Generator[str | Reply]:
         """Pieces of text as they come, and the whole reply last; ``stopped`` ends it early.
 
+        Beams come to an end together, so that their reply is one piece.
+
         Raises:
             ModelError: the prompt leaves no room for an answer.
         """
         longest = min(settings.max_new_tokens, self.room(prompt))
         settings = settings.model_copy(update={"max_new_tokens": longest})
-        pieces: SimpleQueue[int | None] = SimpleQueue()
         over = stopped or Event()
+        if settings.beams > 1:
+            yield from self._at_once(prompt, settings, adapter, over)
+            return
+        pieces: SimpleQueue[int | None] = SimpleQueue()
         decoder, ids, said = Decoder(self.result.encoder), list[int](), ""
         with ThreadPoolExecutor(1) as pool:
             work = pool.submit(self._work, prompt, settings, adapter, _heard(pieces, over))
@@ -123,12 +138,28 @@ class Speaker:
         ended = len(ids) < longest or ids[-1] in self._stops
         yield Reply(said + rest, "stop" if ended else "length", len(prompt), len(ids))
 
-    def _work(
-        self, prompt: Sequence[int], settings: Generation, adapter: bool, heard: Callable[[torch.Tensor], bool]
-    ) -> None:
+    def all(self, prompts: Sequence[Sequence[int]], settings: Generation, *, adapter: bool = True) -> list[str]:
+        """The replies to several prompts, made in batches."""
         pad = self.result.encoder.id_of("pad_token") or 0
         with self._adapter(adapter):
-            generate(self.result.model, [prompt], settings, stops=self._stops, pad=pad, heard=heard)
+            answers = generate(self.result.model, prompts, settings, stops=self._stops, pad=pad)
+        return [self.result.encoder.decode(ids) for ids in answers]
+
+    def _at_once(
+        self, prompt: Sequence[int], settings: Generation, adapter: bool, over: Event
+    ) -> Generator[str | Reply]:
+        ids = self._work(prompt, settings, adapter, lambda _: over.is_set())
+        text = self.result.encoder.decode(ids)
+        if text:
+            yield text
+        yield Reply(text, "length" if len(ids) == settings.max_new_tokens else "stop", len(prompt), len(ids))
+
+    def _work(
+        self, prompt: Sequence[int], settings: Generation, adapter: bool, heard: Callable[[torch.Tensor], bool]
+    ) -> list[int]:
+        pad = self.result.encoder.id_of("pad_token") or 0
+        with self._adapter(adapter):
+            return generate(self.result.model, [prompt], settings, stops=self._stops, pad=pad, heard=heard)[0]
 
     def _adapter(self, on: bool) -> AbstractContextManager[object]:
         off = getattr(self.result.model, "disable_adapter", None)

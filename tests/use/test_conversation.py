@@ -7,7 +7,6 @@ from threading import Event
 
 import pytest
 import torch
-from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM
 
 from luthier.data.encoder import Encoder
@@ -15,29 +14,12 @@ from luthier.data.example import Example, Message
 from luthier.data.template import ChatTemplate, template_source
 from luthier.data.tokens import tokenise
 from luthier.errors import ModelError
-from luthier.evaluate.conversation import Conversation, Decoder, Reply, Speaker
-from luthier.evaluate.use import open_result, replies
 from luthier.recipe.evaluate import Generation
+from luthier.use.conversation import Conversation, Decoder, Reply, Speaker
+from luthier.use.result import open_result
 from tests.conftest import World
 
 TALK = (Message("system", "Be brief."), Message("user", "Who lives here?"))
-
-
-@pytest.fixture(scope="module")
-def adapted(world: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The world's model with an adapter that changes what it says, saved."""
-    torch.manual_seed(0)
-    model = get_peft_model(
-        AutoModelForCausalLM.from_pretrained(world.model), LoraConfig(r=4, target_modules="all-linear")
-    )
-    for name, parameter in model.named_parameters():
-        if "lora_B" in name:
-            torch.nn.init.normal_(parameter, std=1.0)
-    directory = tmp_path_factory.mktemp("adapted")
-    model.save_pretrained(directory)
-    for file in world.model.glob("*token*"):
-        (directory / file.name).write_bytes(file.read_bytes())
-    return directory
 
 
 def speaker(directory: Path) -> Speaker:
@@ -64,10 +46,7 @@ def test_pieces_are_the_reply(world: World) -> None:
     one = speaker(world.model)
     pieces, last = whole(one, one.prompt(TALK[1:]))
     assert "".join(pieces) == last.text and len(pieces) > 1
-    assert (
-        last.text.strip()
-        == replies(open_result(world.model), ["Who lives here?"], Generation(max_new_tokens=12), "chatml")[0]
-    )
+    assert [last.text] == one.all([one.prompt(TALK[1:])], Generation(max_new_tokens=12))
     assert (last.reason, last.tokens) == ("length", 12)
 
 
@@ -124,3 +103,24 @@ def test_turns_are_added_taken_back_and_cleared() -> None:
     assert [m.role for m in talk.with_system("").messages] == ["user", "assistant", "user"]
     assert [m.role for m in talk.cleared().messages] == ["system"]
     assert Conversation().without_last() == Conversation()
+
+
+def test_beams_speak_at_once_and_as_transformers_has_them(world: World) -> None:
+    one = speaker(world.model)
+    prompt = one.prompt(TALK)
+    *pieces, last = one.reply(prompt, Generation(max_new_tokens=8, beams=3))
+    assert isinstance(last, Reply) and pieces == [last.text] and last.tokens == 8
+    ids = torch.tensor([prompt])
+    plain = AutoModelForCausalLM.from_pretrained(world.model).eval()
+    expected = plain.generate(
+        input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=8, num_beams=3, do_sample=False,
+        eos_token_id=[one.result.encoder.tokenizer.token_to_id("<|im_end|>")], pad_token_id=0,
+    )  # fmt: skip
+    assert last.text == one.result.encoder.decode(expected[0, len(prompt) :].tolist())
+
+
+def test_plain_text_is_gone_on_with(world: World) -> None:
+    one = Speaker(open_result(world.model), None)
+    *pieces, last = one.reply(one.go_on("Mira lives"), Generation(max_new_tokens=5))
+    assert isinstance(last, Reply) and "".join(map(str, pieces)) == last.text
+    assert one.all([one.go_on("Mira lives"), one.go_on("Tom")], Generation(max_new_tokens=5))[0] == last.text

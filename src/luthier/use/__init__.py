@@ -1,0 +1,1 @@
+"""A finished run, opened: spoken with, and measured on other rows."""
