@@ -96,15 +96,16 @@ def command(
 
 def _stream(speaker: Speaker, prompt: list[int], settings: Generation, adapter: bool, begun: str) -> None:
     """Print one answer as it comes, without the white space around it where it answers a question."""
-    held = begun
     typer.echo(visible_lines(begun), nl=False)
+    space, spoken = "", bool(begun)
     for piece in speaker.reply(prompt, settings, adapter=adapter):
         if not isinstance(piece, str):
             break
-        text = piece if held.strip() else piece.lstrip()
-        held += text
-        typer.echo(visible_lines(text), nl=False)
-    typer.echo()
+        text = space + piece if spoken else piece.lstrip()
+        said = text.rstrip()
+        space, spoken = text[len(said) :], spoken or bool(said)
+        typer.echo(visible_lines(said), nl=False)
+    typer.echo(visible_lines(space) if begun else "")
 
 
 def _prompts(file: Path) -> Iterator[str]:

@@ -24,9 +24,10 @@ def _rows(part: str) -> Writer:
 
 
 def _lengths(recipe: Recipe) -> Keys:
-    """Two halves of the budget, which counts a token for the end beside them."""
-    budget = recipe.data.max_length - 1
-    return {"max_input_length": budget // 2, "max_output_length": budget - budget // 2}
+    """The longest prompt and the rest of the budget, or two halves of it; it counts a token for the end beside them."""
+    budget, prompt = recipe.data.max_length - 1, recipe.evaluate.generation.max_prompt_length
+    first = prompt if prompt is not None and prompt < budget else budget // 2
+    return {"max_input_length": first, "max_output_length": budget - first}
 
 
 def _adapter(recipe: Recipe) -> Keys:
@@ -59,7 +60,7 @@ def _text(tree: dict[str, Any]) -> str:
 CHATGLM3 = Sheet(
     writers=(
         *map(_rows, _FILES),
-        Writer(("data.max_length",), _lengths),
+        Writer(("data.max_length", "evaluate.generation.max_prompt_length"), _lengths),
         one("data.last_turn_only", "combine", lambda on: on or None),
         Writer(("adapter.kind",), _adapter),
         Writer(("adapter.targets",), _targets),
@@ -67,6 +68,9 @@ CHATGLM3 = Sheet(
         Writer(tuple(f"evaluate.generation.{name}" for name in ("temperature", "top_p", "top_k")), _sampling),
         one("evaluate.generation.max_new_tokens", GENERATION + "max_new_tokens"),
         one("evaluate.generation.beams", GENERATION + "num_beams"),
+        one("evaluate.generation.min_new_tokens", GENERATION + "min_new_tokens"),
+        one("evaluate.generation.length_penalty", GENERATION + "length_penalty"),
+        one("evaluate.generation.repetition_penalty", GENERATION + "repetition_penalty"),
         Writer(("runtime.device",), _device),
         *below(WRITERS, ARGS),
     ),
