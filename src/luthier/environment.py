@@ -94,6 +94,14 @@ def first_node(nodes: str) -> str:
     return before + re.split(r"[,-]", numbers or "")[0] + after
 
 
+def secret_values() -> list[str]:
+    """The secrets that stand in the environment, by the names of their variables."""
+    return [value for name, value in os.environ.items() if _SECRET.search(name)]
+
+
+_SECRET = re.compile(r"(?:^|_)(?:TOKEN|KEY|SECRET|PASSWORD|PASSWD)$")
+
+
 def cxx() -> str:
     """The C++ compiler that PyTorch builds with."""
     return os.environ.get("CXX") or "g++"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+import traceback
+from types import TracebackType
 
 import typer
 
@@ -26,6 +28,7 @@ from luthier.cli import (
 from luthier.cli.arguments import complain
 from luthier.environment import yield_idle_threads
 from luthier.errors import LuthierError
+from luthier.redaction import scrubbed
 
 app = typer.Typer(
     help="Fine-tunes language models from the recipe you already have.",
@@ -61,6 +64,7 @@ READERS = ("read", "plan", "show", "train", "launch", "convert", "explain")
 def main() -> None:
     """Run the command; a user's error is told without a traceback and exits with 2."""
     yield_idle_threads()
+    sys.excepthook = _told_of_a_bug
     words, pasted = sys.argv[1:], []
     if words[:1] and words[0].startswith("--local_rank="):  # DeepSpeed's launcher puts it first
         words = words[1:]
@@ -75,3 +79,8 @@ def main() -> None:
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _told_of_a_bug(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """The traceback of what is no user's error, without the secrets that its messages may hold."""
+    sys.stderr.write(scrubbed("".join(traceback.format_exception(kind, error, trace))))

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from luthier.errors import Fault
+from luthier.redaction import scrubbed
 from luthier.terminal import visible_lines
 
 File = Annotated[Path | None, typer.Argument(help="The recipe file.", metavar="FILE", show_default=False)]
@@ -25,12 +26,12 @@ Json = Annotated[bool, typer.Option("--json", help="Print it for programs.")]
 
 def complain(fault: Fault) -> None:
     """A fault on standard error; nothing in it is obeyed by a terminal."""
-    sys.stderr.write(f"luthier: {visible_lines(str(fault))}\n")
+    sys.stderr.write(f"luthier: {visible_lines(scrubbed(str(fault)))}\n")
 
 
 def print_json(value: Any) -> None:
     """Plain values as JSON on standard output; what a terminal might obey is written as an escape."""
-    text = json.dumps(value, ensure_ascii=False, indent=2, default=str)
+    text = scrubbed(json.dumps(value, ensure_ascii=False, indent=2, default=str))
     safe = (one if one == "\n" or one.isprintable() else json.dumps(one)[1:-1] for one in text)
     sys.stdout.write("".join(safe) + "\n")
 

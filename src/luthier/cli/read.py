@@ -33,6 +33,7 @@ def command(
         from rich.table import Table
 
         from luthier.dialects.document import to_yaml
+        from luthier.redaction import redacted, scrubbed
 
         console = Console()
         table = Table(title=escape(visible(f"{reading.source} ({reading.dialect})")), title_justify="left")
@@ -43,7 +44,7 @@ def command(
             return place.removeprefix(reading.source).removeprefix(":")
 
         def shown(text: str) -> str:
-            return escape(visible(text))
+            return escape(visible(scrubbed(text)))
 
         colours = {Outcome.APPLIED: "green", Outcome.INERT: "yellow", Outcome.REFUSED: "red"}
         for account in reading.accounts:
@@ -53,7 +54,7 @@ def command(
             table.add_row(shown(account.key), shown(shorten(account.value)), place, outcome, shown(note))
         console.print(table)
         console.print("The recipe (settings at their defaults are left out):", highlight=False)
-        text = to_yaml(reading.recipe.tree(changed_only=True))
+        text = to_yaml(redacted(reading.recipe.tree(changed_only=True)))
         console.print(escape(visible_lines(text)), highlight=False)
         for fault in reading.faults:
             console.print(f"[red]open[/red] {escape(visible_lines(str(fault)))}", highlight=False)

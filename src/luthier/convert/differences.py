@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from itertools import zip_longest
 from typing import Any, NamedTuple
 
 from luthier.convert.written import Missing
-from luthier.dialects.tabular import SECRET
 from luthier.dialects.typography import key_problem
 from luthier.recipe import Recipe
 from luthier.recipe.validate import parse
+from luthier.redaction import HIDDEN, is_secret
 from luthier.terminal import visible
 
-_SECRET_WORD = re.compile(r"(?:^|_)(?:token|key|secret|password)(?:_|$)", re.IGNORECASE)
 _LEFT_OUT = "a secret does not belong into a recipe; give it to the run's own environment"
 _ABSENT = object()
 
@@ -68,15 +66,11 @@ def _purge(path: tuple[str, ...], value: Any) -> Iterator[Missing]:
             if key_problem(key):
                 del value[key]
                 yield Missing(visible(name), inner, None, "no configuration file can hold this name")
-            elif isinstance(inner, str) and inner and len(path) > 1 and path[0] != "data" and _is_secret(key):
+            elif isinstance(inner, str) and inner and len(path) > 1 and path[0] != "data" and is_secret(key):
                 del value[key]
-                yield Missing(name, "<redacted>", None, _LEFT_OUT)
+                yield Missing(name, HIDDEN, None, _LEFT_OUT)
             else:
                 yield from _purge((*path, key), inner)
     elif isinstance(value, list):
         for index, inner in enumerate(value):
             yield from _purge((*path, str(index)), inner)
-
-
-def _is_secret(key: str) -> bool:
-    return bool(SECRET.search(key) or _SECRET_WORD.search(key))

@@ -13,6 +13,7 @@ from luthier.errors import RecipeError
 from luthier.recipe import Recipe
 from luthier.recipe.checks import inert, why_inert
 from luthier.recipe.validate import build
+from luthier.redaction import redacted
 
 
 class Native:
@@ -42,6 +43,7 @@ class Native:
             )
         leaves = deepcopy(list(document.leaves()))
         given = lay_over(tree, words)
+        redacted(tree)
 
         def place_of(path: KeyPath) -> str:
             return PLACE if any(path[: len(word)] == word for word in given) else document.place(path)
@@ -66,7 +68,9 @@ def _word_above(path: KeyPath, given: dict[KeyPath, str]) -> str:
 
 def _replaced(path: KeyPath, value: Any, place: str, word: str) -> Account:
     key, above = _dotted(path), word.partition("=")[0]
-    return Account(key, value, place, Outcome.REPLACED, target=above, note=f"{above} on the command line wins")
+    return Account(
+        key, redacted(value, key), place, Outcome.REPLACED, target=above, note=f"{above} on the command line wins"
+    )
 
 
 def _value(tree: Any, path: KeyPath) -> Any:
@@ -82,7 +86,9 @@ def _dotted(path: KeyPath) -> str:
 def _account(path: KeyPath, value: Any, place: str, reasons: dict[str, str]) -> Account:
     key = _dotted(path)
     reason = why_inert(reasons, key)
-    return Account(key, value, place, Outcome.INERT if reason else Outcome.APPLIED, target=key, note=reason)
+    return Account(
+        key, redacted(value, key), place, Outcome.INERT if reason else Outcome.APPLIED, target=key, note=reason
+    )
 
 
 NATIVE = Native()

@@ -8,6 +8,7 @@ from typing import Any
 
 from luthier.errors import Fault
 from luthier.recipe import Recipe
+from luthier.redaction import redacted
 
 
 class Outcome(StrEnum):
@@ -70,7 +71,7 @@ class Reading:
         """The reading as plain values, for ``--json``."""
         return {
             "dialect": self.dialect,
-            "recipe": self.recipe.tree(),
+            "recipe": redacted(self.recipe.tree()),
             "accounts": [
                 {
                     "key": account.key,

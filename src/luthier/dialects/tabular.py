@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
@@ -18,11 +17,7 @@ from luthier.errors import Fault, RecipeError, nearest
 from luthier.recipe.checks import contradictions, why_inert
 from luthier.recipe.checks import inert as inert_settings
 from luthier.recipe.validate import parse
-
-SECRET = re.compile(
-    r"(hub_token|hf_token|auth_token|access_token|api_key|apikey|secret|password|wandb_key|(^|\.)token)$", re.IGNORECASE
-)
-"""Keys whose values are secrets."""
+from luthier.redaction import SECRET, redacted
 
 MOST_HINTS = 50
 """Unknown keys for which the nearest known one is looked for; a file with more of them is not this dialect's."""
@@ -57,7 +52,7 @@ class Unit:
     @property
     def shown(self) -> Any:
         """The value, as accounts may show it: secrets are not written anywhere."""
-        return "<redacted>" if SECRET.search(self.key) and isinstance(self.value, str) and self.value else self.value
+        return redacted(self.value, self.key if SECRET.search(self.key) else "")
 
 
 def _no_companions(document: Document, folder: Path) -> list[Companion]:
@@ -92,6 +87,7 @@ class TableDialect:
         document = self.parse(text, name)
         if not isinstance(document.value, dict):
             raise RecipeError("does not hold settings", place=name, remedy=f"give a file of the dialect {self.name}")
+        redacted(document.value)
         units = list(units_of(document, self.rows, ""))
         for companion in self.companions(document, Path(name).parent):
             units += units_of(companion.document, companion.rows, companion.prefix)
@@ -123,7 +119,9 @@ class TableDialect:
         accounts = [_checked(account, reasons) for account in accounts]
         for word_path, word in given.items():
             target = ".".join(map(str, word_path))
-            accounts.append(Account(target, word.partition("=")[2], PLACE, Outcome.APPLIED, target=target))
+            accounts.append(
+                Account(target, redacted(word.partition("=")[2], target), PLACE, Outcome.APPLIED, target=target)
+            )
         faults = tuple(
             Fault(f"{key}: {reason}", place_of(tuple(key.split("."))), remedy)
             for key, reason, remedy in contradictions(recipe)
@@ -163,7 +161,7 @@ class TableDialect:
         except Cannot as reason:
             return refused(str(reason))
         except (TypeError, ValueError, AttributeError, KeyError, IndexError, OverflowError):
-            return refused(f"{shown(unit.value)} is not a value that {unit.key} takes", "see luthier explain")
+            return refused(f"{shown(unit.shown)} is not a value that {unit.key} takes", "see luthier explain")
 
     def _silence(
         self, values: Values, spoken: set[str], settings: dict[str, Any], places: dict[str, str], name: str

@@ -9,6 +9,7 @@ from typing import Any
 from luthier.dialects.document import KeyPath, parse_scalar
 from luthier.dialects.move import data_words, model_words
 from luthier.errors import Fault, RecipeError
+from luthier.redaction import redacted
 
 PLACE = "the command line"
 
@@ -24,13 +25,15 @@ def lay_over(tree: dict[str, Any], words: Sequence[str]) -> dict[KeyPath, str]:
     for word in _moves(tree, words):
         key, equals, text = word.partition("=")
         if not equals or not key:
-            faults.append(Fault(f"{word!r} is not section.field=value", PLACE, "write for instance optimizer.lr=1e-4"))
+            faults.append(
+                Fault(f"{_shown(word)!r} is not section.field=value", PLACE, "write for instance optimizer.lr=1e-4")
+            )
             continue
         path: KeyPath = tuple(int(part) if part.isdecimal() else part for part in key.strip().split("."))
         try:
             _put(tree, path, parse_scalar(text))
         except RecipeError as error:
-            faults.extend(Fault(f"{word!r}: {fault.reason}", PLACE, fault.remedy) for fault in error.faults)
+            faults.extend(Fault(f"{_shown(word)!r}: {fault.reason}", PLACE, fault.remedy) for fault in error.faults)
             continue
         except (TypeError, KeyError, IndexError):
             faults.append(Fault(f"{key} does not lead to a setting", PLACE, "name a section and a field"))
@@ -39,6 +42,12 @@ def lay_over(tree: dict[str, Any], words: Sequence[str]) -> dict[KeyPath, str]:
     if faults:
         raise RecipeError(*faults)
     return given
+
+
+def _shown(word: str) -> str:
+    """A word, as it may be told."""
+    key, equals, text = word.partition("=")
+    return f"{key}{equals}{redacted(text, key.strip())}"
 
 
 def _moves(tree: dict[str, Any], words: Sequence[str]) -> Iterator[str]:

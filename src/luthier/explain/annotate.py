@@ -1,4 +1,4 @@
-"""A user's own file with an explanation beside every line; not a character of it is changed."""
+"""A user's own file with an explanation beside every line; nothing of it is changed but that secrets are hidden."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from luthier.explain.glossary import key_words
 from luthier.explain.labels import GROUPS, pick, say
 from luthier.explain.notes import translated
 from luthier.explain.reader import Reader, reader_of
+from luthier.redaction import scrubbed
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +85,9 @@ def annotate(path: Path, lang: str, words: Sequence[str] = (), dialect: str | No
         key = ".".join(map(str, place))
         if place and number not in said:
             said[number] = {key: _of_group(place, told, document, reading.dialect, table, lang)}
-    lines = tuple(Line(line, tuple(said.get(number, {}).values())) for number, line in enumerate(text.split("\n"), 1))
+    lines = tuple(
+        Line(line, tuple(said.get(number, {}).values())) for number, line in enumerate(scrubbed(text).split("\n"), 1)
+    )
     return Annotated(reading.dialect, lines, document, _has_comments(text, document, reader))
 
 

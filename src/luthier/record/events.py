@@ -11,6 +11,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, Self
 
+from luthier.redaction import scrubbed_texts
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
@@ -166,7 +168,7 @@ class EventLog:
 
     def write(self, event: Event) -> None:
         """Append one event."""
-        line = json.dumps({"event": event.kind, **asdict(event)}, ensure_ascii=False, default=str)
+        line = json.dumps({"event": event.kind, **scrubbed_texts(asdict(event))}, ensure_ascii=False, default=str)
         self._file.write(line.encode() + b"\n")
         self._file.flush()
 

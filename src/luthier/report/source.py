@@ -12,6 +12,7 @@ import yaml
 from luthier.errors import RunError
 from luthier.record.events import Event, Started, read_events
 from luthier.record.folder import RunFolder
+from luthier.redaction import redacted, scrubbed, scrubbed_texts
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,15 +47,15 @@ def read_record(folder: RunFolder) -> Record:
     events = _events(folder)
     text = _text(folder.recipe)
     try:
-        recipe = yaml.safe_load(text)
+        recipe = redacted(yaml.safe_load(text))
     except yaml.YAMLError as error:
         raise _damaged(folder.recipe, "YAML") from error
     return Record(
         name=folder.root.resolve().name,
         events=events,
-        recipe_text=text,
+        recipe_text=scrubbed(text),
         recipe=recipe if isinstance(recipe, dict) else {},
-        reading=_json(folder.accounts),
+        reading=scrubbed_texts(_json(folder.accounts)),
         plan=_json(folder.plan),
     )
 

@@ -12,6 +12,7 @@ from threading import Thread
 from typing import Any, Protocol
 
 from luthier.record.events import Answered, Evaluated, Event, Finished, Saved, Stepped
+from luthier.redaction import scrubbed, scrubbed_texts
 
 WAITING = 4096
 """Events that may wait for a slow tracker; later ones are passed over, and counted."""
@@ -134,7 +135,7 @@ class Follower:
             whole = self._follow(tracker)
             tracker.end(whole)
         except Exception as error:  # noqa: BLE001
-            told = str(error).strip().splitlines() or [""]
+            told = scrubbed(str(error)).strip().splitlines() or [""]
             self._warn(f"{self.name} failed and is told no more ({type(error).__name__}: {told[0][:200]})")
             self._drain()
 
@@ -145,7 +146,7 @@ class Follower:
             if values:
                 tracker.values(values, event.step)
             if isinstance(event, Answered) and event.sample:
-                tracker.answers(event.when, event.sample, event.step)
+                tracker.answers(event.when, scrubbed_texts(event.sample), event.step)
             folder, name = _weights(event, self._wants)
             if folder is not None and folder.is_dir():
                 tracker.files(str(folder), name)

@@ -12,10 +12,10 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 
-from luthier.evaluate.metrics import SHARES
 from luthier.plan.page import span
 from luthier.plan.plan import Plan
 from luthier.record.events import Answered, Chosen, Evaluated, Prepared, Saved, Stepped
+from luthier.redaction import scrubbed
 
 QUIET = 5.0
 """Seconds between lines where there is no terminal."""
@@ -38,7 +38,7 @@ class Display:
 
     def say(self, text: str) -> None:
         """One line."""
-        self.console.print(text, highlight=False, soft_wrap=True)
+        self.console.print(scrubbed(text), highlight=False, soft_wrap=True)
 
     def stage(self, text: str) -> None:
         """What is being done now."""
@@ -163,13 +163,13 @@ class Display:
         table = Table(title="Held-out questions", show_lines=True)
         for column in ("question", "reference", "before", "after"):
             table.add_column(column, overflow="fold")
-        earlier = {(row["origin"], row["question"]): row["answer"] for row in before.sample} if before else {}
+        earlier = {row["origin"]: row["answer"] for row in before.sample} if before else {}
         for row in after.sample:
             right = row["answer"].strip() == row["reference"].strip()
             table.add_row(
                 escape(row["question"]),
                 escape(row["reference"]),
-                escape(earlier.get((row["origin"], row["question"]), "-")[:120]),
+                escape(earlier.get(row["origin"], "-")[:120]),
                 f"[{'green' if right else 'red'}]{escape(row['answer'])}[/]",
             )
         self.console.print(table)
@@ -180,4 +180,4 @@ class Display:
 
 def _figure(name: str, value: float) -> str:
     """A metric as people read it: a share in per cent; what is in per cent already, or anything else, as it is."""
-    return f"{value:.1%}" if name in SHARES else f"{value:.2f}"
+    return f"{value:.1%}" if name == "exact_match" else f"{value:.2f}"

@@ -15,6 +15,7 @@ from luthier.errors import CheckpointError, Fault, RunError
 from luthier.recipe import Recipe
 from luthier.record.checkpoints import damage, newest_whole
 from luthier.record.folder import RunFolder
+from luthier.redaction import redacted
 
 FREE = ("output", "track", "checkpoint", "evaluate", "runtime", "data.cache", "data.workers", "data.test")
 """Settings that may differ when a run goes on: they do not change what is learned, or only how fast."""
@@ -65,7 +66,7 @@ def decide(recipe: Recipe, folder: RunFolder) -> Start:
     if not folder.recipe.exists():
         return Start()
     before = load_yaml(folder.recipe.read_text(encoding="utf-8"), str(folder.recipe)).value
-    changed = differences(before, recipe.tree())
+    changed = differences(redacted(before), redacted(recipe.tree()))
     if changed:
         raise RunError(
             *(Fault(f"holds a run with another {change}", str(folder.root)) for change in changed[:-1]),
@@ -123,7 +124,7 @@ def check_changes(before: dict[str, Any] | None, now: dict[str, Any], place: str
         return []
     faults: list[Fault] = []
     said: list[str] = []
-    for change in differences(before, now):
+    for change in differences(redacted(before), redacted(now)):
         key = change.partition(" (")[0]
         if key.startswith(STATE) and key != "adapter.dropout":
             faults.append(Fault(f"belongs to another {change}", place, "set it back, or checkpoint.resume: never"))

@@ -18,6 +18,7 @@ from luthier.recipe import Recipe
 from luthier.record.events import EventLog
 from luthier.record.folder import RunFolder, write_json, write_whole
 from luthier.record.silent import NoLog
+from luthier.redaction import redacted
 from luthier.track.tracking import Tracking
 from luthier.train.display import Display
 from luthier.train.interrupt import Interrupted, interruptions
@@ -95,7 +96,7 @@ def _log(recipe: Recipe, reading: Reading, folder: RunFolder, display: Display) 
     """The run's log, and behind it the trackers that the recipe names and that are here."""
     if not recipe.track.to:
         return EventLog(folder.events)
-    return Tracking(folder.events, recipe, reading.recipe.tree(), display.warn)
+    return Tracking(folder.events, recipe, redacted(reading.recipe.tree()), display.warn)
 
 
 def _told(start: Start | None, ranks: Ranks) -> Start:
@@ -109,4 +110,4 @@ def _told(start: Start | None, ranks: Ranks) -> Start:
 def _write_down(reading: Reading, inputs: Inputs, folder: RunFolder) -> None:
     write_json(folder.accounts, {**reading.tree(), "source": reading.source})
     write_json(folder.plan, inputs.plan.tree())
-    write_whole(folder.recipe, to_yaml(reading.recipe.tree()))
+    write_whole(folder.recipe, to_yaml(redacted(reading.recipe.tree())))

@@ -30,6 +30,7 @@ from luthier.recipe import Recipe
 from luthier.record.checkpoints import retire
 from luthier.record.events import Compared, EventLog, Finished, Saved, Started, Stepped, Stopped, Warned
 from luthier.record.folder import RunFolder
+from luthier.redaction import redacted
 from luthier.train import best, checkpoint
 from luthier.train.display import Display
 from luthier.train.due import due
@@ -231,7 +232,7 @@ class Session:
             self.progress.extra["scaler"] = self.scaler.state()
         state = checkpoint.State(
             **self.engine.state(self.model, self.optimizer, weights_only=only),
-            progress={**asdict(self.progress), "data": self.inputs.store.key, "recipe": self.recipe.tree()},
+            progress={**asdict(self.progress), "data": self.inputs.store.key, "recipe": redacted(self.recipe.tree())},
         )
         self.log.sync()
         try:

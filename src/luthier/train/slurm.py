@@ -7,8 +7,10 @@ import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 
 from luthier.errors import RunError
+from luthier.redaction import is_secret, redacted
 
 PLAIN = re.compile(r"[\w.,:@+/=-]+")
 """What a directive may hold: nothing that a shell, or a further line of the script, could make anything of."""
@@ -33,8 +35,9 @@ def script(words: Sequence[str], job: Job) -> str:
     """The script that runs ``luthier train`` with ``words``.
 
     Raises:
-        RunError: a value holds characters that have no business in a directive.
+        RunError: a value holds characters that have no business in a directive, or a word holds a secret.
     """
+    _refuse_secrets(words)
     asked: dict[str, object] = {
         "job-name": "luthier",
         "nodes": job.nodes,
@@ -55,3 +58,15 @@ def script(words: Sequence[str], job: Job) -> str:
     call = ["srun", "--kill-on-bad-exit=1", *([f"--cpus-per-task={job.cpus}"] if job.cpus else [])]
     command = shlex.join([*call, sys.executable, "-m", "luthier", "train", *words])
     return f"#!/bin/bash\n{directives}\nset -eu\nexec {command}\n"
+
+
+def _refuse_secrets(words: Sequence[str]) -> None:
+    """A script lies about on disk and in the scheduler's records, so no secret may stand in it."""
+    for word, following in zip_longest(words, words[1:], fillvalue=""):
+        name, equals, value = word.partition("=")
+        key = name.lstrip("-").replace("-", "_")
+        given = value if equals else following if name.startswith("--") and not following.startswith("--") else ""
+        if (given and is_secret(key)) or redacted(word) != word:
+            shown = redacted(name) if redacted(name) == name else "a word"
+            remedy = "leave it out, and set it in the environment of the job (HF_TOKEN, WANDB_API_KEY)"
+            raise RunError("would write a secret into the script", place=shown, remedy=remedy)
