@@ -568,3 +568,17 @@ def test_what_came_of_one_row_stays_on_one_side(world: World, tmp_path: Path, ho
     sides = [{store.origins[index] for index in side} for side in (train, held)]
     assert not sides[0] & sides[1] and len(sides[0] | sides[1]) == 20
     assert len(sides[1]) == (5 if holdout == 5 else 8) < len(held)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_empty_answers_are_told_of(world: World, tmp_path: Path, workers: int) -> None:
+    said, empty = {"role": "assistant", "content": "Here."}, {"role": "assistant", "content": ""}
+    calling = {**empty, "tool_calls": [{"type": "function", "function": {"name": "f", "arguments": {}}}]}
+    asked = {"role": "user", "content": "Where?"}
+    lists = ([asked, said], [asked, empty], [asked, calling], [asked, {**empty, "trained": False}, asked, said])
+    path = write_jsonl(tmp_path / "d.jsonl", [{"messages": turns} for turns in (*lists, lists[1])])
+    summary = counted(world, path, template="qwen3", workers=workers)
+    told = "2 rows have an empty answer, of which nothing but the end is learned"
+    assert summary["notes"] == [f"{told} (the first is {path}:2)"] and summary["fates"] == {"kept": 5}
+    path = write_jsonl(tmp_path / "full.jsonl", [{"messages": lists[0]}])
+    assert "notes" not in counted(world, path, template="qwen3", workers=workers)

@@ -9,11 +9,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import datasets
 import pyarrow
 import pyarrow.parquet
 import pytest
 
 from luthier.data.source import files_of, rows_of
+from luthier.data.text_file import encoding_of, plain_size
 from luthier.errors import DataError, Fault
 from tests.conftest import World, write_jsonl
 from tests.data.made import source_of
@@ -323,3 +325,73 @@ def test_a_dataset_that_the_hub_cannot_give_is_refused_with_its_name(
     assert "nobody-has/these-rows: cannot be had from the hub: " in done.stderr
     assert "-> check the name and the connection, or give a local file" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+# Packed and saved otherwise.
+
+
+def saved(path: Path, values: list[dict[str, Any]]) -> Path:
+    datasets.Dataset.from_list(values).save_to_disk(str(path))
+    return path
+
+
+VALUES = [{"human": f"Where is {n}?", "assistant": "é" * n} for n in range(5)]
+
+
+def test_zstd_is_undone_on_the_way(tmp_path: Path) -> None:
+    text = "".join(json.dumps(value) + "\n" for value in VALUES).encode()
+    path = tmp_path / "d.jsonl.zst"
+    with pyarrow.CompressedOutputStream(str(path), "zstd") as file:
+        file.write(text)
+    assert read(path) == [(str(number), value) for number, value in enumerate(VALUES, 1)]
+    assert files_of(source_of(tmp_path)) == [path] and plain_size(path) == len(text)
+    path.write_bytes(path.read_bytes()[:-9])
+    assert fault(path).reason.startswith("cannot be read")
+
+
+def test_a_saved_dataset_is_read_by_its_own_list(tmp_path: Path) -> None:
+    path = saved(tmp_path / "one", VALUES)
+    saved(tmp_path / "other", VALUES[:1])
+    (tmp_path / "other" / "data-00000-of-00001.arrow").rename(path / "cache-1.arrow")
+    name = path / "data-00000-of-00001.arrow"
+    found = list(rows_of(source_of(path)))
+    assert [(row.origin, row.value) for row in found] == [(f"{name}:#{n}", v) for n, v in enumerate(VALUES, 1)]
+    assert [row.value for row in rows_of(source_of(path, split="train[40%:]"))] == VALUES[2:]
+    (path / "state.json").write_text("{}")
+    assert fault(path).place == str(path / "state.json")
+
+
+def test_the_split_of_saved_datasets_is_the_one_that_is_named(tmp_path: Path) -> None:
+    parts = {"train": VALUES, "test": VALUES[:2]}
+    datasets.DatasetDict({name: datasets.Dataset.from_list(one) for name, one in parts.items()}).save_to_disk(
+        str(tmp_path / "both")
+    )
+    for split, expected in (("train", VALUES), ("test", VALUES[:2]), ("test[:1]", VALUES[:1])):
+        assert [row.value for row in rows_of(source_of(tmp_path / "both", split=split))] == expected
+    assert "'valid' (splits: test, train)" in fault(tmp_path / "both", split="valid").reason
+
+
+@pytest.mark.parametrize("form", ["stream", "file"])
+def test_arrow_files_of_both_forms_are_read(tmp_path: Path, form: str) -> None:
+    table, path = pyarrow.Table.from_pylist(VALUES), tmp_path / "d.arrow"
+    opened = pyarrow.ipc.new_stream if form == "stream" else pyarrow.ipc.new_file
+    with opened(str(path), table.schema) as writer:
+        writer.write_table(table, max_chunksize=2)
+    assert read(path) == [(f"#{number}", value) for number, value in enumerate(VALUES, 1)]
+    assert read(path, split="train[-2:]") == [("#4", VALUES[3]), ("#5", VALUES[4])]
+    path.write_bytes(b"words")
+    assert fault(path).reason.startswith("is not Arrow")
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("text", ["Where is the mill?", "磨坊在哪里?它在山上,大家都知道。"])
+def test_utf_16_without_a_mark_is_told_by_its_zeros(tmp_path: Path, encoding: str, text: str) -> None:
+    line = json.dumps({"human": text, "assistant": "Here."}, ensure_ascii=False) + "\n"
+    path = written(tmp_path / "d.jsonl", (line * 3).encode(encoding))
+    assert encoding_of(path) == encoding
+    assert [value["human"] for _, value in read(path)] == [text] * 3
+
+
+def test_a_file_full_of_zeros_is_no_utf_16(tmp_path: Path) -> None:
+    path = written(tmp_path / "d.jsonl", b'{"a": 1}\n' + b"\0" * 4096)
+    assert encoding_of(path) == "utf-8" and "NUL" in fault(path).reason

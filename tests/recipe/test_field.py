@@ -28,7 +28,8 @@ WITHOUT_UNIT = {
     "schedule.power", "evaluate.generation.temperature", "evaluate.generation.repetition_penalty",
     "evaluate.generation.length_penalty",
     "evaluate.threshold", "seed", "method.nll_weight", "method.margin", "method.desirable_weight",
-    "method.undesirable_weight", "method.center_rewards",
+    "method.undesirable_weight", "method.center_rewards", "data.train.shard", "data.evaluate.shard",
+    "data.test.shard",
 }  # fmt: skip
 """Pure numbers: ratios, constants and names."""
 

@@ -32,10 +32,16 @@ def source_keys(recipe: Recipe, source: Source) -> dict[str, Any]:
     keys |= _type(source, judged)
     if source.name is not None:
         keys["name"] = source.name
-    if source.rows is not None:
+    if source.rows is not None and "[" not in source.split and not source.skip and source.shards is None:
         keys["split"] = f"{source.split}[:{source.rows}]"
     elif source.split != "train":
         keys["split"] = source.split
+    if source.revision is not None:
+        keys["revision"] = source.revision
+    if source.skip:
+        keys["skip"] = source.skip
+    if source.shards is not None:
+        keys |= {"shards": source.shards, "shards_idx": source.shard}
     left_out = {"drop_system_message": True} if source.drop_system and keys.get("type") not in TYPES else {}
     return keys | _columns(source, judged, typed="type" in keys) | _turns(source) | left_out
 

@@ -40,6 +40,7 @@ class Fates:
             return batch, digests
         alike = self._alike(digests, signatures)
         plain = (batch.targets > 0) & (batch.lengths <= self.data.max_length) & (alike == 0)
+        plain &= batch.lengths >= self.data.min_length
         if self.fit is None and plain.all():
             self._count(Fate.KEPT, len(batch), 0)
             return batch, digests
@@ -47,6 +48,9 @@ class Fates:
         for tokens, like in zip(batch.documents(), alike.tolist(), strict=True):
             if like:
                 self._count(Fate.DUPLICATE if like == 1 else Fate.NEAR_DUPLICATE, 1, 0)
+                continue
+            if len(tokens) < self.data.min_length:
+                self._count(Fate.SHORT, 1, tokens.targets)
                 continue
             if self.fit is not None:
                 fate, pieces = self.fit(tokens)

@@ -27,13 +27,17 @@ from luthier.recipe.data import Source
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """What a block became: its documents, their signatures if those are wanted, and the rows that are of no use."""
+    """What a block became: its documents, their signatures if those are wanted, and the rows that are of no use.
+
+    ``silent``: where the rows come from of which an answer is empty, so that nothing but its end is learned.
+    """
 
     batch: Batch
     signatures: Signatures | None
     broken: list[Broken]
     remarks: dict[str, int] = field(default_factory=dict)
     """How many rows there is something to say of, by what it is."""
+    silent: list[str] = field(default_factory=list)
 
 
 class Maker:
@@ -82,7 +86,7 @@ class Maker:
         documents = [tokens for tokens, keep in zip(told.batch.documents(), kept.tolist(), strict=True) if keep]
         place = {block.origin(at): at for at in range(len(block.rows))}
         documents = sorted([*documents, *made.batch.documents()], key=lambda tokens: place[tokens.origin])
-        return Made(Batch.of(documents), None, made.broken, made.remarks)
+        return Made(Batch.of(documents), None, made.broken, made.remarks, made.silent)
 
     def _told(self, source: Source, block: Block) -> Told | None:
         """The block's plain conversations, if there are any."""
@@ -110,7 +114,8 @@ class Maker:
         before = self._remarks.counts.copy()
         batch, signatures, refused = self.attempts(examples)
         broken = (Broken(fault, block.raw(fault.place)) for fault in (*faults, *refused))
-        return Made(batch, signatures, [*part.broken, *broken], self._remarks.since(before))
+        remarks = self._remarks.since(before)
+        return Made(batch, signatures, [*part.broken, *broken], remarks, silent_of(examples))
 
     def attempts(self, examples: Sequence[Example]) -> tuple[Batch, Signatures | None, list[Fault]]:
         """Those of ``examples``, and what is wrong with the rows that cannot be rendered or learned from.
@@ -196,6 +201,16 @@ class Maker:
         shared = min(len(ids), len(tokens))
         differing = np.flatnonzero(ids[:shared] != tokens.ids[:shared])
         return replace(tokens, head=int(differing[0]) if len(differing) else shared)
+
+
+def silent_of(examples: Sequence[Example]) -> list[str]:
+    """Where the examples come from that hold an answer without a word, a thought or a call."""
+    return [example.origin for example in examples if any(map(_is_silent, (*example.messages, *example.rejected)))]
+
+
+def _is_silent(message: Message) -> bool:
+    said = message.content or message.tool_calls or message.thought
+    return message.role == "assistant" and not said and message.trained is not False
 
 
 def _is_of_row(error: DataError, examples: Sequence[Example]) -> bool:

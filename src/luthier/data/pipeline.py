@@ -14,19 +14,21 @@ import numpy as np
 from luthier.data.block import ROWS, Broken
 from luthier.data.cache import alone, content_key, entry, keep
 from luthier.data.convert import MOST_SHOWN
+from luthier.data.double_bos import DoubleBos
 from luthier.data.encoder import Encoder
 from luthier.data.example import Example
 from luthier.data.fates import Fates
-from luthier.data.making import Maker
+from luthier.data.making import Maker, silent_of
 from luthier.data.pack import Ints
-from luthier.data.parallel import attempts, made_of
+from luthier.data.parallel import attempts, made_of, with_format
 from luthier.data.preference import fitting, prompt_limit
 from luthier.data.quarantine import advice, place_of_quarantine, write_quarantine
-from luthier.data.remarks import notes_on
+from luthier.data.read_file import NO_TEXT
+from luthier.data.remarks import DOUBLED, notes_on
 from luthier.data.source import files_of
 from luthier.data.store import TokenStore, Writer, load
 from luthier.data.template import ChatTemplate, template_source
-from luthier.data.text_file import encoding_of, read_errors
+from luthier.data.text_file import encoding_of, read_errors, suffix_of
 from luthier.data.tokens import Fate, Tokens
 from luthier.data.turn_jinja import prefix_of
 from luthier.errors import DataError, Fault
@@ -37,7 +39,7 @@ from luthier.registry import code_of
 CHUNK = ROWS
 """Rows that are tokenised together."""
 
-MADE_BY = ("max_length", "overlong", "vanished", "bad_rows", "deduplicate", "near_duplicates")
+MADE_BY = ("max_length", "min_length", "overlong", "vanished", "bad_rows", "deduplicate", "near_duplicates")
 """Settings of data that decide which documents come out."""
 
 Told = Callable[[int], None]
@@ -51,12 +53,22 @@ class Preparation:
     recipe: Recipe
     encoder: Encoder
     set_aside: list[Fault] = field(default_factory=list)
+    silent: list[str] = field(default_factory=list)
+    """Rows of which an answer is empty."""
     by_source: list[int] = field(default_factory=list)
     """Documents written of each source."""
     remarks: dict[int, Counter[str]] = field(default_factory=dict)
     """By source, how many rows there is something to say of."""
     _maker: Maker | None = None
     _fates: Fates | None = None
+    _double: DoubleBos | None = None
+
+    @property
+    def double(self) -> DoubleBos:
+        """The documents that begin with the begin token twice."""
+        if self._double is None:
+            self._double = DoubleBos.of(self.encoder)
+        return self._double
 
     @property
     def maker(self) -> Maker:
@@ -87,7 +99,9 @@ class Preparation:
         while chunk := tuple(islice(rows, CHUNK)):
             made, signatures, faults = self.maker.attempts(chunk)
             self.set_aside += faults
+            self.silent += silent_of(chunk)
             batch, _ = self.fates.settle(made, signatures)
+            self.double.add(batch)
             yield from batch.documents()
             done += len(chunk)
             if told:
@@ -109,11 +123,14 @@ class Preparation:
         blocks = ((n, made) for n, source in enumerate(sources) for made in made_of(self.maker, [source], tokenizer))
         for number, made in blocks:
             before = len(writer)
-            writer.add(*self.fates.settle(made.batch, made.signatures))
+            batch, digests = self.fates.settle(made.batch, made.signatures)
+            self.double.add(batch)
+            writer.add(batch, digests)
             self.by_source[number] += len(writer) - before
             done += len(made.batch)
             broken += made.broken
             self.remarks.setdefault(number, Counter()).update(made.remarks)
+            self.silent += made.silent
             self.set_aside += [one.fault for one in made.broken]
             if len(broken) >= budget + MOST_SHOWN:
                 break
@@ -122,6 +139,18 @@ class Preparation:
         if len(broken) <= budget:
             self.fates.check()
         return broken
+
+    def notes(self, sources: Sequence[Source]) -> list[str]:
+        """What a person should know about the documents."""
+        notes = []
+        if self.silent:
+            count = f"{len(self.silent):,} rows have" if len(self.silent) > 1 else "1 row has"
+            words = "an empty answer, of which nothing but the end is learned"
+            notes.append(f"{count} {words} (the first is {self.silent[0]})")
+        told = sum(counts[DOUBLED] for counts in self.remarks.values())
+        if self.double.count <= told:
+            return notes
+        return notes + self.double.notes(self.recipe, [with_format(source) for source in sources], self.encoder)
 
     def summary(self) -> dict[str, Any]:
         """What preparation counted, as plain values."""
@@ -257,7 +286,7 @@ def _write(
         if not len(writer):
             raise _nothing_left(sources, work)
         prefix = prefix_of(work.encoder)
-        notes = _notes(sources)
+        notes = [*_notes(sources), *work.notes(sources)]
         notes += [
             note
             for number, counts in sorted(work.remarks.items())
@@ -273,7 +302,7 @@ def _write(
 
 def _notes(sources: Sequence[Source]) -> list[str]:
     """What a person should know about how the files were read."""
-    files = [path for source in sources for path in files_of(source) if path.suffix != ".parquet"]
+    files = [path for source in sources for path in files_of(source) if suffix_of(path) not in NO_TEXT]
     odd = [(path, encoding) for path in files if not (encoding := encoding_of(path)).startswith("utf-8")]
     return [f"{path} was read as {encoding.upper()}, not UTF-8" for path, encoding in odd[:MOST_SHOWN]]
 
@@ -284,7 +313,9 @@ def _nothing_left(sources: Sequence[Source], work: Preparation) -> DataError:
     if work.set_aside:
         counts["set aside"] = len(work.set_aside)
     told = ", ".join(f"{count} {fate}" for fate, count in counts.items()) or "no rows"
-    if Fate.DROPPED in fated:
+    if Fate.SHORT in fated:
+        remedy = "lower data.min_length"
+    elif Fate.DROPPED in fated:
         remedy = "raise data.max_length"
     elif fated:
         remedy = "name the roles to learn in data.train_on, or raise data.max_length if answers are cut off"

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from luthier.data.arrow_file import arrow_count, arrow_rows
 from luthier.data.block import BYTES, ROWS, Block, Broken, object_row
 from luthier.data.json_rows import json_rows
 from luthier.data.text_file import LONGEST, bounded, lines_of, open_text, suffix_of
@@ -119,6 +120,20 @@ def _open_parquet(path: Path) -> Any:
         raise DataError(f"is not Parquet: {error}", place=str(path), remedy="write the file anew") from error
 
 
+def _arrow(path: Path) -> Iterator[Block]:
+    return in_blocks(str(path), ((-number, value, 0) for number, value in enumerate(arrow_rows(path), 1)))
+
+
+def rows_known(path: Path) -> int | None:
+    """How many rows a file has that says so itself.
+
+    Raises:
+        DataError: it is not of its kind.
+    """
+    counted = {".parquet": parquet_rows, ".arrow": arrow_count}.get(suffix_of(path))
+    return None if counted is None else counted(path)
+
+
 def _txt(path: Path) -> Iterator[Block]:
     return in_blocks(str(path), _txt_rows(path))
 
@@ -142,5 +157,9 @@ READERS: dict[str, Callable[[Path], Iterator[Block]]] = {
     ".csv": _csv,
     ".tsv": _csv,
     ".parquet": _parquet,
+    ".arrow": _arrow,
     ".txt": _txt,
 }
+
+NO_TEXT = (".parquet", ".arrow")
+"""Kinds of files that are no text: they are not packed, and have no encoding."""

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 
+from luthier.data.arrow_file import saved_files
 from luthier.data.block import Block, Part, rows_in
 from luthier.data.example import Row
-from luthier.data.read_file import READERS, Numbered, blocks_in, in_blocks
-from luthier.data.text_file import read_errors, suffix_of
+from luthier.data.read_file import NO_TEXT, READERS, Numbered, blocks_in, in_blocks, rows_known
+from luthier.data.split import stretches_of
+from luthier.data.text_file import PACKED, read_errors, suffix_of
 from luthier.errors import DataError, Fault
 from luthier.recipe.data import Source
 
 SUFFIXES = tuple(READERS)
-"""Each of them, but Parquet, may be packed: rows.jsonl.gz."""
+"""Those of text may be packed: rows.jsonl.gz, rows.jsonl.zst."""
 
-_ENDINGS = (*SUFFIXES, *(f"{suffix}.gz" for suffix in SUFFIXES))
+_ENDINGS = (*SUFFIXES, *(f"{suffix}{packed}" for suffix in SUFFIXES if suffix not in NO_TEXT for packed in PACKED))
 
 
 def files_of(source: Source) -> list[Path]:
@@ -35,6 +38,8 @@ def _files(source: Source, path: Path) -> list[Path]:
     if path.is_dir() and source.files:
         named = [path / name for name in source.files]
         return [one for inner in named for one in files_of(Source(path=str(inner.absolute())))]
+    if path.is_dir() and (saved := saved_files(path, source.split)) is not None:
+        return saved
     if path.is_dir():
         found = [Path(inner) for inner in sorted(_below(str(path)), key=lambda inner: inner.split(os.sep))]
         if not found:
@@ -86,16 +91,80 @@ def blocks_of(source: Source) -> Iterator[Block]:
     """The rows of a source in their order, not yet parsed where they are JSON lines.
 
     Raises:
-        DataError: a file that cannot be read.
+        DataError: a file that cannot be read, or a split that names no rows.
     """
     files = files_of(source)
-    left = source.rows
-    for block in (block for path in files for block in blocks_in(path)) if files else _hub(source):
-        if left is not None and len(block.rows) >= left:
-            yield Block(block.name, block.numbers[:left], block.rows[:left])
+    blocks = _of_split(source, files) if files else _hub(source)
+    if source.shards is not None:
+        blocks = _every(blocks, source.shards, source.shard)
+    stop = None if source.rows is None else source.skip + source.rows
+    return blocks if stop is None and not source.skip else _between(blocks, source.skip, stop)
+
+
+def rows_taken(source: Source) -> tuple[int, int] | None:
+    """How many rows a source of local files takes, and of how many; None where it takes all, or no more is asked than
+    so many of the first.
+
+    Raises:
+        DataError: as ``blocks_of``.
+    """
+    files = files_of(source)
+    whole = all(one.whole for one in stretches_of(source.split, source.path)) if files else True
+    if not files or (whole and not source.skip and source.shards is None):
+        return None
+    count = sum(map(_count, files))
+    bounds = [stretch.bounds(count) for stretch in stretches_of(source.split, source.path)]
+    taken = sum(stop - start for start, stop in bounds)
+    if source.shards is not None:
+        taken = len(range(source.shard, taken, source.shards))
+    taken = max(0, taken - source.skip)
+    return (taken if source.rows is None else min(taken, source.rows)), count
+
+
+def _of_split(source: Source, files: list[Path]) -> Iterator[Block]:
+    """The rows of local files that the split names; all of them are one split, whatever it is called."""
+    for stretch in stretches_of(source.split, source.path):
+        start, stop = (0, None) if stretch.whole else (stretch.start or 0, stretch.stop)
+        if stretch.relative:
+            start, stop = stretch.bounds(sum(map(_count, files)))
+        blocks = (block for path in files for block in blocks_in(path))
+        yield from blocks if stretch.whole else _between(blocks, start, stop)
+
+
+def _between(blocks: Iterator[Block], start: int, stop: int | None) -> Iterator[Block]:
+    """The rows from ``start`` up to ``stop``, counted over all blocks."""
+    at = 0
+    for block in blocks:
+        size = len(block.rows)
+        part = slice(max(start - at, 0), size if stop is None else min(stop - at, size))
+        if part.start < part.stop:
+            yield block if part == slice(0, size) else Block(block.name, block.numbers[part], block.rows[part])
+        at += size
+        if stop is not None and at >= stop:
             return
-        left = None if left is None else left - len(block.rows)
-        yield block
+
+
+def _every(blocks: Iterator[Block], step: int, first: int) -> Iterator[Block]:
+    """Every ``step``-th row from the one at ``first`` on, counted over all blocks."""
+    at = 0
+    for block in blocks:
+        part = slice((first - at) % step, None, step)
+        at += len(block.rows)
+        if len(block.rows[part]):
+            yield Block(block.name, block.numbers[part], block.rows[part])
+
+
+def _count(path: Path) -> int:
+    """How many rows a file has."""
+    with read_errors(path):
+        found = path.stat()
+    return _counted(path, found.st_size, found.st_mtime_ns)
+
+
+@lru_cache(maxsize=256)
+def _counted(path: Path, size: int, changed: int) -> int:
+    known = rows_known(path)
+    return known if known is not None else sum(len(block.rows) for block in blocks_in(path))
 
 
 def _nearby(path: Path) -> str:
@@ -109,7 +178,7 @@ def _hub(source: Source) -> Iterator[Block]:
 
     try:
         files = {"data_files": list(source.files)} if source.files else {}
-        rows = datasets.load_dataset(source.path, source.name, split=source.split, **files)
+        rows = datasets.load_dataset(source.path, source.name, split=source.split, revision=source.revision, **files)
     except Exception as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise DataError(

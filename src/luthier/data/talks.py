@@ -35,7 +35,10 @@ from luthier.recipe.data import Source
 MOST = 4096
 """Shapes that are kept."""
 
-_WHERE = {"path", "format", "weight", "rows", "files", "name", "split"}
+_WHERE = {
+    *("path", "format", "weight", "files", "name"),
+    *("split", "revision", "rows", "skip", "shards", "shard"),
+}
 """Settings of a source that say where rows come from, and nothing of what becomes of them."""
 _SHARED = {"turn_ends"}
 """Settings that are used here, where all sources of a recipe have the same."""

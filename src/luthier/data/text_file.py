@@ -1,4 +1,4 @@
-"""Files of text as bytes in UTF-8: byte order marks, UTF-16, GB18030 and gzip are undone on the way, line by line."""
+"""Files of text as bytes in UTF-8: byte order marks, UTF-16, GB18030, gzip and zstd are undone on the way."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
-from typing import AnyStr, BinaryIO, TextIO, cast
+from typing import Any, AnyStr, BinaryIO, TextIO, cast
 
 from luthier.errors import DataError
 
@@ -20,6 +20,9 @@ SAMPLE = 1 << 20
 
 CHUNK = 1 << 20
 """Characters or bytes that are read at a time."""
+
+PACKED = (".gz", ".zst")
+"""What the name of a packed file ends in."""
 
 LONGEST = 1 << 27
 """Characters or bytes that a row may have, so that a packed file of nothing but one line cannot fill the memory."""
@@ -31,10 +34,12 @@ _CODE = re.compile(rb"[\x81-\xfe][\x30-\x39][\x81-\xfe][\x30-\x39]|[\x81-\xfe][\
 _USUAL = re.compile(rb"[\xa1\xa3\xb0-\xf7][\xa1-\xfe]")
 """GB 2312's punctuation, wide letters and characters: nearly all of an ordinary Chinese text."""
 _SHARE = 0.9
+_ZEROS, _FEW = 0.1, 8
+"""Of the characters of rows at least that share are signs and Latin letters, and at least so many."""
 
 
 def suffix_of(path: Path) -> str:
-    """What kind of file it is, beneath ``.gz``.
+    """What kind of file it is, beneath ``.gz`` or ``.zst``.
 
     >>> suffix_of(Path("a/rows.jsonl.gz")), suffix_of(Path("rows.CSV"))
     ('.jsonl', '.csv')
@@ -49,7 +54,7 @@ def is_packed(path: Path) -> bool:
     >>> is_packed(Path("rows.jsonl.GZ"))
     True
     """
-    return path.suffix.lower() == ".gz"
+    return path.suffix.lower() in PACKED
 
 
 @contextmanager
@@ -65,7 +70,8 @@ def read_errors(path: Path) -> Iterator[None]:
 
 
 def encoding_of(path: Path) -> str:
-    """``utf-8``, ``utf-8-sig``, ``utf-16`` (these two by their byte order mark) or ``gb18030``.
+    """``utf-8``, ``utf-8-sig``, ``utf-16`` (these two by their byte order mark), ``utf-16-le``, ``utf-16-be`` or
+    ``gb18030``.
 
     What is neither UTF-8 nor reads as Chinese in GB18030 counts as UTF-8, and is refused where it is read.
 
@@ -84,11 +90,22 @@ def _encoding(path: Path, size: int, changed: int) -> str:
     for mark, name in _MARKS:
         if sample.startswith(mark):
             return name
+    if b"\0" in sample and (wide := _unmarked(sample)):
+        return wide
     if _decodes(sample, "utf-8") or not _decodes(sample, "gb18030"):
         return "utf-8"
     pairs = [code for code in _CODE.findall(sample) if len(code) == 2]
     usual = sum(1 for pair in pairs if _USUAL.fullmatch(pair))
     return "gb18030" if usual >= 2 and usual >= _SHARE * len(pairs) else "utf-8"
+
+
+def _unmarked(sample: bytes) -> str | None:
+    """UTF-16 without a mark: one half of many of its characters is zero, and always the same one."""
+    zeros = sample[0::2].count(0), sample[1::2].count(0)
+    if min(zeros) or max(zeros) < max(_FEW, _ZEROS * len(sample) / 2):
+        return None
+    name = "utf-16-le" if zeros[1] else "utf-16-be"
+    return name if _decodes(sample, name) else None
 
 
 def _decodes(sample: bytes, encoding: str) -> bool:
@@ -107,8 +124,20 @@ def open_bytes(path: Path) -> Iterator[BinaryIO]:
     Raises:
         DataError: it cannot be opened or read.
     """
-    with read_errors(path), gzip.open(path, "rb") if is_packed(path) else path.open("rb") as file:
+    with read_errors(path), _opened(path) as file:
         yield cast(BinaryIO, file)
+
+
+def _opened(path: Path) -> Any:
+    if path.suffix.lower() == ".zst":
+        return io.BufferedReader(_unpacked_zst(path))
+    return gzip.open(path, "rb") if is_packed(path) else path.open("rb")
+
+
+def _unpacked_zst(path: Path) -> Any:
+    import pyarrow
+
+    return pyarrow.CompressedInputStream(pyarrow.OSFile(str(path)), "zstd")
 
 
 @contextmanager
@@ -189,6 +218,8 @@ def packed_bytes(path: Path, plain: int) -> int:
     Raises:
         DataError: the file cannot be read.
     """
+    if path.suffix.lower() == ".zst":
+        return min(path.stat().st_size, round(path.stat().st_size * plain / max(1, plain_size(path))))
     with read_errors(path), path.open("rb") as file:
         before = 0
         for packed, more in _unpacked(file):
@@ -210,7 +241,7 @@ def plain_size(path: Path) -> int:
         if not is_packed(path):
             return size
         packed = unpacked = 0
-        for packed, more in _unpacked(file):
+        for packed, more in _unpacked_steps(path) if path.suffix.lower() == ".zst" else _unpacked(file):
             unpacked += more
             if packed >= SAMPLE:
                 break
@@ -227,6 +258,15 @@ def _unpacked(file: BinaryIO) -> Iterator[tuple[int, int]]:
             chunk = unpack.unused_data.lstrip(b"\0") if unpack.eof else b""
             unpack = zlib.decompressobj(wbits=31) if unpack.eof else unpack
         yield file.tell(), more
+
+
+def _unpacked_steps(path: Path) -> Iterator[tuple[int, int]]:
+    """The like for zstd, which reads ahead."""
+    import pyarrow
+
+    with pyarrow.OSFile(str(path)) as file, pyarrow.CompressedInputStream(file, "zstd") as stream:
+        while chunk := stream.read(CHUNK):
+            yield file.tell(), len(chunk)
 
 
 def _unbroken(text: TextIO, path: Path) -> Iterator[str]:

@@ -45,6 +45,8 @@ class Fate(StrEnum):
     TRUNCATED = "truncated"
     DROPPED = "dropped"
     """Longer than data.max_length, under data.overlong: drop."""
+    SHORT = "short"
+    """Shorter than data.min_length."""
     UNTRAINED = "untrained"
     """No token of it would be learned."""
     VANISHED = "vanished"

@@ -139,6 +139,7 @@ def _answer(made: Made) -> tuple[dict[str, Any], list[Any]]:
         "broken": [[one.fault.reason, one.fault.place, one.fault.remedy, one.raw] for one in made.broken],
         "signed": made.signatures is not None,
         "remarks": made.remarks,
+        "silent": made.silent,
     }
     arrays = [
         batch.ids,
@@ -159,6 +160,7 @@ def _made(head: dict[str, Any], parts: list[bytes]) -> Made:
         arrays[4].reshape(-1, HASHES) if head["signed"] else None,
         [Broken(Fault(reason, place, remedy), raw) for reason, place, remedy, raw in head["broken"]],
         head["remarks"],
+        head["silent"],
     )
 
 

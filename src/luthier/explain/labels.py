@@ -129,6 +129,7 @@ UNITS: dict[str, str] = {
     "layers": "层",
     "micro-batches": "微批",
     "packs": "打包",
+    "parts": "份",
     "processes": "进程",
     "rows": "行",
     "rows or share": "行数或比例",

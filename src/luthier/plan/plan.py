@@ -78,7 +78,8 @@ def facts_of(recipe: Recipe) -> Facts:
     recipe, told = with_template(recipe, encoder) if encoder else (recipe, ())
     shape = shape_of(recipe, directory, encoder.vocabulary if encoder else None)
     lacking = lacking_tokens(recipe, encoder) if encoder else ()
-    return Facts(recipe, shape, estimate(recipe, tokenizer, encoder), (*map(str, told), *lacking))
+    volume = estimate(recipe, tokenizer, encoder)
+    return Facts(recipe, shape, volume, (*map(str, told), *lacking, *volume.notes))
 
 
 def plan_recipe(recipe: Recipe) -> Plan:

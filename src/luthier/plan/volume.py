@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 
@@ -17,8 +17,8 @@ from luthier.data.order import feed_of
 from luthier.data.origins import Origins
 from luthier.data.pack import Ints
 from luthier.data.pipeline import CHUNK, Preparation, cache_entry, examples, split_holdout
-from luthier.data.read_file import parquet_rows
-from luthier.data.source import files_of
+from luthier.data.read_file import rows_known
+from luthier.data.source import files_of, rows_taken
 from luthier.data.store import TokenStore, load
 from luthier.data.text_file import (
     bounded,
@@ -28,7 +28,6 @@ from luthier.data.text_file import (
     open_text,
     packed_bytes,
     plain_size,
-    suffix_of,
 )
 from luthier.errors import DataError
 from luthier.recipe import Recipe
@@ -59,13 +58,16 @@ class Volume:
     longest: int
     largest_batch: int
     """Tokens of the largest micro-batch of the first epoch, as far as the documents are known."""
+    notes: tuple[str, ...] = field(default=(), compare=False)
+    """What a person should know about the documents, as far as they have been seen."""
 
 
 def volume_of_store(recipe: Recipe, store: TokenStore, evaluation: int | None) -> Volume:
     """The exact volume of prepared data; ``evaluation`` documents come from elsewhere, None means by holdout."""
     train, held = split_holdout(store.origins.rows, recipe.data.holdout, recipe.seed)
     found = len(held) if evaluation is None else evaluation
-    return _volume(recipe, store.lengths[train], store.targets[train], True, 1.0, found, store.sources[train])
+    volume = _volume(recipe, store.lengths[train], store.targets[train], True, 1.0, found, store.sources[train])
+    return replace(volume, notes=tuple(map(str, store.summary.get("notes", ()))))
 
 
 def estimate(recipe: Recipe, tokenizer: Path | None, encoder: Encoder | None) -> Volume:
@@ -80,7 +82,7 @@ def estimate(recipe: Recipe, tokenizer: Path | None, encoder: Encoder | None) ->
     sources, held = recipe.data.train, recipe.data.holdout
     repeated = _repeated(sources)
     if tokenizer is None or encoder is None:
-        size = sum(plain_size(path) for source in sources for path in files_of(source))
+        size = sum(plain_size(path) * portion_of(source) for source in sources for path in files_of(source))
         length = recipe.data.max_length
         count = max(1, round(repeated * size / BYTES_PER_TOKEN / length))
         return _volume(recipe, np.full(count, length), np.full(count, length - 1), False, 1.0, 0)
@@ -88,7 +90,9 @@ def estimate(recipe: Recipe, tokenizer: Path | None, encoder: Encoder | None) ->
     place = cache_entry(recipe, sources, tokenizer, encoder)
     if (place / "summary.json").exists():
         return volume_of_store(recipe, load(place), evaluation)
-    lengths, targets, rows, share = _sample(recipe, sources, encoder)
+    work = Preparation(recipe, encoder)
+    lengths, targets, rows, share = _sample(work, sources)
+    notes = tuple(work.notes(sources))
     if not len(lengths):
         raise DataError(
             "no trained token is left of the rows",
@@ -98,20 +102,20 @@ def estimate(recipe: Recipe, tokenizer: Path | None, encoder: Encoder | None) ->
     if share == 1 and repeated == 1:
         train, away = split_holdout(rows, held, recipe.seed)
         found = len(away) if evaluation is None else evaluation
-        return _volume(recipe, lengths[train], targets[train], True, 1.0, found)
+        return replace(_volume(recipe, lengths[train], targets[train], True, 1.0, found), notes=notes)
     total = len(lengths) / share
     if held >= 1:
         held = min(0.99, held * len(lengths) / (int(rows.max()) + 1) / total)
     found = round(total * held) if evaluation is None else evaluation
     share /= 1 - held
-    return _volume(recipe, lengths, targets, False, share / repeated, found)
+    return replace(_volume(recipe, lengths, targets, False, share / repeated, found), notes=notes)
 
 
 def _repeated(sources: Sequence[Source]) -> float:
     """How many times the rows come in an epoch, on the average of their bytes; 1 where no source is weighted."""
     if all(source.weight == 1 for source in sources):
         return 1.0
-    sizes = [sum(path.stat().st_size for path in files_of(source)) or 1 for source in sources]
+    sizes = [sum(path.stat().st_size for path in files_of(source)) * portion_of(source) or 1 for source in sources]
     return sum(size * source.weight for size, source in zip(sizes, sources, strict=True)) / sum(sizes)
 
 
@@ -120,13 +124,12 @@ def _documents(recipe: Recipe, sources: Sequence[Source], tokenizer: Path, encod
     place = cache_entry(recipe, sources, tokenizer, encoder)
     if (place / "summary.json").exists():
         return len(load(place))
-    lengths, _, _, share = _sample(recipe, sources, encoder)
+    lengths, _, _, share = _sample(Preparation(recipe, encoder), sources)
     return round(len(lengths) / share)
 
 
-def _sample(recipe: Recipe, sources: Sequence[Source], encoder: Encoder) -> tuple[Ints, Ints, Ints, float]:
+def _sample(work: Preparation, sources: Sequence[Source]) -> tuple[Ints, Ints, Ints, float]:
     """Lengths, trained tokens and rows of the first documents, and the share of all rows that they stand for."""
-    work = Preparation(recipe, encoder)
     begun = time.perf_counter()
     rows: list[str] = []
     origins: list[str] = []
@@ -134,7 +137,7 @@ def _sample(recipe: Recipe, sources: Sequence[Source], encoder: Encoder) -> tupl
 
     def first_rows() -> Iterator[Example]:
         nonlocal cut
-        for example in examples(recipe, sources, work.set_aside):
+        for example in examples(work.recipe, sources, work.set_aside):
             if rows and len(rows) % CHUNK == 0 and time.perf_counter() - begun > PATIENCE:
                 cut = True
                 return
@@ -149,20 +152,44 @@ def _sample(recipe: Recipe, sources: Sequence[Source], encoder: Encoder) -> tupl
     return lengths, targets, Origins.of(origins).rows, _share(sources, rows) if cut else 1.0
 
 
+def portion_of(source: Source) -> float:
+    """The share of its local files' rows that a source takes, where it does not begin at the first one."""
+    taken = rows_taken(source)
+    return 1.0 if taken is None else taken[0] / max(1, taken[1])
+
+
 def _share(sources: Sequence[Source], rows: Sequence[str]) -> float:
     """The share of all rows that the first ones are, by their place in the files (of origins ``file:line``)."""
-    name, _, mark = rows[-1].rpartition(":")
-    paths = [path for source in sources for path in files_of(source)]
-    total = sum(path.stat().st_size for path in paths)
-    done = 0.0
-    for path in paths:
-        if str(path) == name:
-            done += _bytes_up_to(path, mark)
-            break
-        done += path.stat().st_size
+    total = done = 0.0
+    left = len(rows)
+    for source in sources:
+        paths = files_of(source)
+        own = set(map(str, paths))
+        read = sum(1 for row in rows if row.rpartition(":")[0] in own)
+        size = sum(path.stat().st_size for path in paths)
+        taken = rows_taken(source)
+        left -= read
+        total += size * portion_of(source)
+        if taken is not None:
+            done += size * portion_of(source) * min(1.0, read / max(1, taken[0]))
+        elif read and not left:
+            done += _up_to(paths, rows[-1])
+        elif read:
+            done += size
     asked = [source.rows for source in sources if source.rows is not None]
     limited = len(rows) / sum(asked) if len(asked) == len(sources) else 0.0
     return min(0.999, max(done / total if total else 0.999, limited))
+
+
+def _up_to(paths: Sequence[Path], origin: str) -> float:
+    """Bytes of files up to the end of a row."""
+    name, _, mark = origin.rpartition(":")
+    done = 0.0
+    for path in paths:
+        if str(path) == name:
+            return done + _bytes_up_to(path, mark)
+        done += path.stat().st_size
+    return done
 
 
 def _bytes_up_to(path: Path, mark: str) -> float:
@@ -173,8 +200,8 @@ def _bytes_up_to(path: Path, mark: str) -> float:
     """
     if mark.startswith("#"):
         number = int(mark[1:])
-        if suffix_of(path) == ".parquet":
-            return path.stat().st_size * number / max(1, parquet_rows(path))
+        if (count := rows_known(path)) is not None:
+            return path.stat().st_size * number / max(1, count)
         with open_text(path) as file:
             rows = json_rows(file, path)
             characters = 0 if rows is None else sum(size for _, _, size in islice(rows, number))

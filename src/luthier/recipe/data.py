@@ -130,6 +130,16 @@ class Data(Section):
             "它只截断或丢弃样本,不会让模型的上下文更长、表达能力更强;也不必把样本都填充到该长度,解码器可接受任意长度。128、512 是 BERT 时代的取值,如今常为数千。",
         ),
     )
+    min_length: int = setting(
+        0,
+        ge=0,
+        unit="tokens",
+        en="Drop documents of fewer tokens.",
+        zh="丢弃词元数少于该值的文档。",
+        up=("Very short rows teach nothing.", "过短的样本没有学习价值时调大。"),
+        down=("0 keeps them all.", "0 表示全部保留。"),
+        history=("Axolotl's min_sample_len, 2 where it is unset.", "对应 Axolotl 的 min_sample_len,不设时为 2。"),
+    )
     overlong: Literal["drop", "truncate", "truncate_left", "keep_answer", "split", "refuse"] = setting(
         "drop",
         en="What becomes of a row longer than max_length. truncate cuts its end off, truncate_left its beginning; keep_answer leaves out what lies between the system message and the last answer, as much as is needed.",

@@ -53,8 +53,8 @@ class Source(Section):
     """One file, directory or hub dataset of rows."""
 
     path: str = setting(
-        en="File (.jsonl .json .csv .tsv .parquet .txt), directory of such files, or a dataset on the hub.",
-        zh="文件(.jsonl .json .csv .tsv .parquet .txt)、此类文件的目录,或 hub 上的数据集。",
+        en="File (.jsonl .json .csv .tsv .parquet .arrow .txt; those of text may be packed as .gz or .zst), directory of such files, folder of a dataset that was saved to disk, or a dataset on the hub.",
+        zh="文件(.jsonl .json .csv .tsv .parquet .arrow .txt;文本类可压缩为 .gz 或 .zst)、此类文件的目录、save_to_disk 保存的数据集目录,或 hub 上的数据集。",
         up=("Always.", "必填。"),
         down=("Never.", "不可省略。"),
     )
@@ -85,10 +85,24 @@ class Source(Section):
     )
     split: str = setting(
         "train",
-        en="Split of a hub dataset.",
-        zh="hub 数据集的划分。",
-        up=("The rows are under another name.", "数据在其他划分名下时设置。"),
-        down=("Local files have none.", "本地文件无需设置。"),
+        en="Split of a hub dataset, and which of its rows: train, train[:500], train[10%:20%], train[-5%:], or several joined by +. Of local files the rows count as one split of any name.",
+        zh="hub 数据集的划分及其中的行:train、train[:500]、train[10%:20%]、train[-5%:],多段以 + 相连。本地文件的全部行视为一个划分,名称任意。",
+        up=(
+            "The rows are under another name, or a part of them will do.",
+            "数据在其他划分名下,或只需其中一部分时设置。",
+        ),
+        down=("train is all rows of most datasets.", "多数数据集的 train 即全部数据。"),
+        history=(
+            "The datasets library's own way to write it; percents go to the nearest row.",
+            "即 datasets 库的写法;百分比取最接近的整行。",
+        ),
+    )
+    revision: str | None = setting(
+        None,
+        en="Branch, tag or commit of a hub dataset.",
+        zh="hub 数据集的分支、标签或提交。",
+        up=("A run has to be repeatable though the dataset changes.", "数据集会更新而实验须可复现时设置。"),
+        down=("Unset means the latest; local files have none.", "不设则取最新版;本地文件无需设置。"),
     )
     columns: dict[str, str] = setting(
         dict,
@@ -242,11 +256,46 @@ class Source(Section):
         None,
         gt=0,
         unit="rows",
-        en="Take only the first n rows.",
-        zh="只取前 n 行。",
+        en="Take only the first n rows, of those that split, shards and skip leave.",
+        zh="只取前 n 行(在 split、shards、skip 之后计数)。",
         up=("More data should count.", "需要更多数据时调大。"),
         down=("A quick trial.", "快速试跑时调小。"),
         cost=("Time grows in proportion.", "耗时成正比增长。"),
+    )
+    skip: int = setting(
+        0,
+        ge=0,
+        unit="rows",
+        en="Leave the first n rows out, of those that split and shards leave.",
+        zh="略去前 n 行(在 split、shards 之后计数)。",
+        up=("An earlier run has seen them.", "前面的行已被之前的训练用过时设置。"),
+        down=("0: from the first row on.", "0 表示从第一行开始。"),
+        history=("Axolotl's key of the same name, for streamed rows.", "Axolotl 的同名键,用于流式数据。"),
+    )
+    shards: int | None = setting(
+        None,
+        gt=0,
+        unit="parts",
+        en="Deal the rows out into n parts, one row to each in turn, and take one part.",
+        zh="把行轮流分成 n 份,只取其中一份。",
+        up=("A part of a large source will do, spread evenly over it.", "只需大数据集中均匀分布的一部分时设置。"),
+        down=("Unset: all rows.", "不设则取全部行。"),
+        history=(
+            "Axolotl's key of the same name shuffles the rows first; as many are taken, but others.",
+            "Axolotl 的同名键先打乱再切分;数量相同,取到的行不同。",
+        ),
+        misread=(
+            "It takes a part of the data; it does not spread work over processes.",
+            "它只取一部分数据,并不是把工作分给多个进程。",
+        ),
+    )
+    shard: int = setting(
+        0,
+        ge=0,
+        en="Which of the parts that shards makes, counted from 0.",
+        zh="取 shards 分出的第几份,从 0 开始。",
+        up=("Another part of the same rows is wanted.", "想取同一数据的另一份时更改。"),
+        down=("0: the first part.", "0 为第一份。"),
     )
     as_jsonl: bool = setting(
         False,

@@ -115,6 +115,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "fate split": ("split", "切分"),
     "fate truncated": ("truncated", "截断"),
     "fate dropped": ("dropped, too long", "过长丢弃"),
+    "fate short": ("dropped, too short", "过短丢弃"),
     "fate untrained": ("nothing to learn in it", "无可学内容"),
     "fate vanished": ("nothing to learn left by the cut", "截断后无可学内容"),
     "fate duplicate": ("duplicate", "重复"),

@@ -44,6 +44,7 @@ FATES: dict[str, Pair] = {
     "split": ("split", "切分"),
     "truncated": ("truncated", "截断"),
     "dropped": ("dropped, because it is too long", "过长，丢弃"),
+    "short": ("dropped, because it is too short", "过短，丢弃"),
     "untrained": ("left out, because nothing of it would be learned", "没有可学内容，舍去"),
     "vanished": ("left out, because the cut leaves nothing to learn", "截断后没有可学内容，舍去"),
     "duplicate": ("left out as a duplicate", "重复，舍去"),

@@ -112,8 +112,8 @@ def _told_of_copies(count: int, held: int) -> tuple[str, ...]:
     """What to say of evaluation documents that are training documents too: they measure memory, and are left out."""
     if not count:
         return ()
-    left = "so nothing is left to evaluate on" if count == held else "and are left out of the evaluation"
-    verb = "is a copy of a training document" if count == 1 else "are copies of training documents"
+    be, verb = ("is", "is a copy of a training document") if count == 1 else ("are", "are copies of training documents")
+    left = "so nothing is left to evaluate on" if count == held else f"and {be} left out of the evaluation"
     return (f"{count:,} of {held:,} evaluation documents {verb}, {left}",)
 
 

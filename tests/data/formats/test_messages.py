@@ -85,3 +85,28 @@ def test_a_row_without_turns_names_the_columns_that_could_hold_them() -> None:
         RowFault, match="has no column 'messages' or 'conversations' or 'conversation' \\(columns: dialog\\)"
     ):
         read(Row("c:1", {"dialog": []}))
+
+
+def test_parts_of_a_turn_are_one_text() -> None:
+    parts = [{"type": "text", "text": "Where is "}, {"type": "input_text", "text": "the mill?", "image": None}, "!"]
+    turns = [{"role": "user", "content": parts}, {"role": "assistant", "content": [{"type": "text", "text": "Here."}]}]
+    found = read(Row("d:1", {"messages": turns}))
+    assert [message.content for message in found.messages] == ["Where is the mill?!", "Here."]
+
+
+@pytest.mark.parametrize(
+    ("part", "named"),
+    [
+        ({"type": "image_url", "image_url": {"url": "x"}}, "'image_url'"),
+        ({"type": "input_audio", "input_audio": {}}, "'input_audio'"),
+        ({"type": "text"}, "'text'"),
+        ({"text": "no type"}, "None"),
+        (5, "'int'"),
+    ],
+    ids=str,
+)
+def test_parts_that_are_no_text_are_named(part: Any, named: str) -> None:
+    turns = [{"role": "user", "content": [{"type": "text", "text": "Look: "}, part]}]
+    with pytest.raises(RowFault, match=f"turn 1 holds a part of the type {named}") as caught:
+        read(Row("d:1", {"messages": turns}))
+    assert caught.value.remedy

@@ -29,6 +29,10 @@ def _dataset(prefix: str) -> list[Flip]:
         (f"{at}.data_files", ["a.jsonl"], ["a.jsonl", "b.csv"], rest | {prefix: [{"path": "json"}]}),
         (f"{at}.type", "alpaca", "completion", rest),
         (f"{at}.split", "train[:5%]", "train[:500]", rest),
+        (f"{at}.shards", 4, 5, rest),
+        (f"{at}.shards_idx", 1, 2, rest | {prefix: [{"path": "more.jsonl", "shards": 4}]}),
+        (f"{at}.skip", 10, 20, rest),
+        (f"{at}.revision", "main", "abc123", rest),
         (f"{at}.name", "main", "other", rest),
         *((f"{at}.{name}", "one", "two", rest) for name in columns),
         *((f"{at}.type.{name}", "one", "two", rest) for name in own),
@@ -61,6 +65,7 @@ def _dataset(prefix: str) -> list[Flip]:
 
 FLIPS: list[Flip] = [
     ("base_model", "a/b", "a/c", {}),
+    ("min_sample_len", 8, 9, {}),
     ("model_revision", "main", "abc123", {}),
     ("unfrozen_parameters", ["^lm_head"], ["^model.embed"], {}),
     ("resize_token_embeddings_to_32x", True, False, {}),

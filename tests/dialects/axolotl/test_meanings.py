@@ -113,6 +113,8 @@ def test_keys_together(more: str, expected: dict[str, Any]) -> None:
         ("{path: a/b, type: sharegpt, conversation: chatml}", {"train.0.format": "messages", "template": "chatml"}),
         ("{path: a/b, type: alpaca, split: 'train[:100]'}", {"train.0.split": "train", "train.0.rows": 100}),
         ("{path: a/b, type: alpaca, split: 'train[:5%]'}", {"train.0.split": "train[:5%]", "train.0.rows": None}),
+        ("{path: a/b, type: alpaca, shards: 4, shards_idx: 2, skip: 5}", {
+            "train.0.shards": 4, "train.0.shard": 2, "train.0.skip": 5}),
         ("{path: json, data_files: [a.jsonl], ds_type: json, type: alpaca}", {"train.0.path": "a.jsonl"}),
         ("{path: a/b, type: chat_template, roles_to_train: [gpt, human]}", {"train_on": ("user", "assistant")}),
     ],
@@ -149,7 +151,6 @@ def test_pretraining_is_told_from_its_dataset() -> None:
         ("plugins: [my.plugin.Plugin]", "plugins", "not run"),
         ("model_type: AutoModelForImageTextToText", "model_type", "no causal language model"),
         ("val_set_size: 1", "val_set_size", "number of rows above 1"),
-        ("min_sample_len: 100", "min_sample_len", "filter the file"),
         ("wandb_project: a\nswanlab_project: b", "swanlab_project", "the same one"),
         ("learning_rate: fast", "learning_rate", "not a value that learning_rate takes"),
         ("sequence_len: 12.5", "sequence_len", "not a value that sequence_len takes"),

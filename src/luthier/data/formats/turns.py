@@ -43,6 +43,8 @@ def renamed(value: Any, turns: Mapping[str, str], roles: Mapping[str, Sequence[s
     return {**ours, "fields": extra} if extra else ours
 
 
+_TEXTS = ("text", "input_text", "output_text")
+"""What parts of a turn are called that are text."""
 _KNOWN = {"role", "content", "trained", "trained_parts", "tool_calls", *FIELDS}
 
 
@@ -111,9 +113,22 @@ def _turn(turn: Any, position: int) -> list[Message]:
 
 
 def _text(content: Any, position: int) -> str:
+    """A turn's text; of a list of parts, as OpenAI has them, the texts one after the other."""
+    if isinstance(content, list) and content:
+        return "".join(_part(part, position) for part in content)
     if not isinstance(content, str):
         raise RowFault(f"turn {position} holds {type(content).__name__}, not text", "write its content as a string")
     return content
+
+
+def _part(part: Any, position: int) -> str:
+    if isinstance(part, str):
+        return part
+    kind = part.get("type") if isinstance(part, dict) else type(part).__name__
+    if kind not in _TEXTS or not isinstance(part.get("text"), str):
+        reason = f"turn {position} holds a part of the type {kind!r}, and only text is read"
+        raise RowFault(reason, 'write {"type": "text", "text": "…"}, or leave the row out')
+    return str(part["text"])
 
 
 def _learned(parts: Any, length: int, position: int) -> Ranges | None:

@@ -129,7 +129,7 @@ def _evaluation_length(value: Any, values: Values) -> Effect:
 def _short(value: Any, values: Values) -> Effect:
     if value is None or whole(value) <= 2:
         return inert("a row with an answer is longer than that")
-    return refused("short rows cannot be set aside by their length", "filter the file, and leave it out")
+    return applied({"data.min_length": whole(value)})
 
 
 def _evaluation_packing(value: Any, values: Values) -> Effect:
@@ -198,7 +198,7 @@ DATA: tuple[Row, ...] = (
     Key("max_prompt_len", "method.max_prompt_length", whole),
     Spread("eval_sequence_len", (), _evaluation_length),
     Spread("eval_sample_packing", (), _evaluation_packing),
-    Spread("min_sample_len", (), _short),
+    Spread("min_sample_len", ("data.min_length",), _short),
     Spread("pretraining_sample_concatenation", (), _concatenated),
     Spread("sample_packing_sequentially", (), instead("packs are filled best-fit, whatever the order of the rows")),
     Inert("pretrain_multipack_attn", "documents in a pack never see one another", (None, True), "leave it out"),
@@ -226,7 +226,11 @@ DATA: tuple[Row, ...] = (
     Inert("hf_use_auth_token", "the hub's own login is used where there is one"),
     Inert("is_preprocess", "Axolotl fills it in itself"),
     Inert("preprocess_iterable", "rows are read whole, prepared once and kept on disk"),
-    Refused("dataset_shard_num", "rows are not taken in shards", "split the file"),
+    Refused(
+        "dataset_shard_num",
+        "the rows of all datasets together are not cut",
+        "write shards and shards_idx in each dataset",
+    ),
     Inert("dataset_shard_idx", "it belongs to dataset_shard_num"),
     Spread(
         "skip_prepare_dataset", (), instead("rows are always prepared before the first step; the batches are the same")

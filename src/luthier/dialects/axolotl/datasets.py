@@ -10,7 +10,7 @@ from luthier.dialects.axolotl.data import uses_template
 from luthier.dialects.axolotl.dataset_turns import turn_rows
 from luthier.dialects.axolotl.dataset_types import judged, type_rows
 from luthier.dialects.axolotl.templates import template_named
-from luthier.dialects.axolotl.values import found, mapping, named, names, text
+from luthier.dialects.axolotl.values import found, mapping, named, names, text, whole
 from luthier.dialects.table import (
     Cannot,
     Default,
@@ -78,9 +78,26 @@ def _split(target: str) -> Convert:
         first = _SLICE.fullmatch(text(value))
         if first:
             return applied({f"{target}.split": first[1], f"{target}.rows": int(first[2])})
-        return applied(
-            {f"{target}.split": text(value)}, "a share of a split is taken on the hub; local files have none"
-        )
+        return applied({f"{target}.split": text(value)})
+
+    return spread
+
+
+def _shards(target: str) -> Convert:
+    def spread(value: Any, values: Values) -> Effect:
+        if not value:
+            return inert("it asks for nothing")
+        note = "rows are dealt out in turn; there they are shuffled first, so that others are taken"
+        return replaced({f"{target}.shards": whole(value)}, note)
+
+    return spread
+
+
+def _shard(theirs: str, target: str) -> Convert:
+    def spread(value: Any, values: Values) -> Effect:
+        if not any(found(values, f"{theirs}.shards")):
+            return inert("it belongs to shards")
+        return applied({f"{target}.shard": whole(value or 0)})
 
     return spread
 
@@ -138,11 +155,11 @@ def _rows(theirs: str, target: str) -> tuple[Row, ...]:
         ),
         Inert(f"{theirs}.preprocess_shards", "rows are prepared in pieces by themselves"),
         Inert(f"{theirs}.trust_remote_code", "no code of a dataset is ever run"),
-        Inert(f"{theirs}.shards_idx", "it belongs to shards"),
+        Spread(f"{theirs}.shards", (f"{target}.shards",), _shards(target)),
+        Spread(f"{theirs}.shards_idx", (f"{target}.shard",), _shard(theirs, target)),
+        Key(f"{theirs}.skip", f"{target}.skip", lambda value: whole(value or 0)),
+        Key(f"{theirs}.revision", f"{target}.revision", text),
         Inert(f"{theirs}.max_completion_length", "no cut within a row is asked for", (None,), "leave it out"),
-        Refused(f"{theirs}.shards", "rows are not taken in shards", "write split: train[:N]"),
-        Refused(f"{theirs}.skip", "rows are taken from the first one on", "cut the file", (None, 0)),
-        Refused(f"{theirs}.revision", "a dataset's revision cannot be named", "download it and name the folder"),
         *(Refused(f"{theirs}.{name}", *formed) for name in ("input_format", "input_transform")),
         *(
             Refused(f"{theirs}.{name}", "learning from steps or from a teacher is not there", "leave it out")

@@ -17,7 +17,7 @@ _ODD = {
 }  # fmt: skip
 """Characters that word processors put in the place of plain ones."""
 
-_SUFFIXES = (".jsonl", ".json", ".csv", ".tsv", ".parquet", ".txt")
+_SUFFIXES = (".jsonl", ".json", ".csv", ".tsv", ".parquet", ".arrow", ".txt")
 
 
 def number(value: Any) -> float:
