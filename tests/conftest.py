@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 import yaml
 
+from tests import warm
+
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 NAMES = ("Mira", "Tom", "Ada", "Finn", "Rosa", "Ivo")
@@ -168,9 +170,9 @@ def luthier(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Runs the real command in a real process, in an empty folder."""
 
     def call(*words: str | Path, cwd: Path | None = None, **options: Any) -> subprocess.CompletedProcess[str]:
+        if not options:
+            return warm.run([*map(str, words)], cwd=cwd or tmp_path)
         command = [sys.executable, "-m", "luthier", *map(str, words)]
-        return subprocess.run(
-            command, cwd=cwd or tmp_path, capture_output=True, text=True, env=dict(os.environ), timeout=300, **options
-        )
+        return subprocess.run(command, cwd=cwd or tmp_path, capture_output=True, text=True, timeout=300, **options)
 
     return call

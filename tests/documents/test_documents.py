@@ -7,10 +7,8 @@ transformers. What is not there yet is refused by the plan under the file's own 
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,6 +19,7 @@ import pytest
 from luthier.dialects import read
 from luthier.dialects.document import load_yaml
 from tests.documents.conftest import FILES, StandIns, events_of
+from tests.warm import Process
 
 pytestmark = pytest.mark.slow
 
@@ -77,7 +76,7 @@ RUNNING = (
 )
 
 
-def started(process: subprocess.Popen[str], run: Path) -> bool:
+def started(process: Process, run: Path) -> bool:
     """Whether the run's steps began before it ended."""
     for _ in range(1200):
         if any(one["event"] == "started" for one in events_of(run)):
@@ -101,14 +100,10 @@ def test_it_is_planned_trained_stopped_gone_on_with_and_opens(
         assert any(f"{key} (" in line and " becomes " in line for line in told["warnings"]), key
 
     run = documents / document.out
-    command = [sys.executable, "-m", "luthier", "train", *words]
-    with subprocess.Popen(
-        command, cwd=documents, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=dict(os.environ)
-    ) as first:
-        assert started(first, run), first.communicate()[0]
+    with Process(["train", *words], cwd=documents) as first:
+        assert started(first, run), first.said()
         first.send_signal(signal.SIGTERM)
-        said = first.communicate(timeout=120)[0]
-    assert first.returncode == 128 + signal.SIGTERM, said
+        assert first.wait() == 128 + signal.SIGTERM, first.said()
 
     done = luthier("train", *words, cwd=documents)
     assert done.returncode == 0, done.stderr

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import shutil
 import signal
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +17,7 @@ from luthier.dialects import read
 from tests.conftest import write_jsonl
 from tests.documents.conftest import StandIns, events_of
 from tests.documents.test_documents import started
+from tests.warm import Process
 
 pytestmark = pytest.mark.slow
 
@@ -67,18 +66,10 @@ def test_it_is_planned_trained_stopped_gone_on_with_and_opens(
     plan = luthier("plan", *words, "--json")
     assert plan.returncode == 0 and json.loads(plan.stdout)["refused"] == [], plan.stderr
     run = tmp_path / read(FILES / file).recipe.output.dir
-    with subprocess.Popen(
-        [sys.executable, "-m", "luthier", "train", *words],
-        cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env=dict(os.environ),
-    ) as process:
-        assert started(process, run), process.communicate()[0]
+    with Process(["train", *words], cwd=tmp_path) as process:
+        assert started(process, run), process.said()
         process.send_signal(signal.SIGTERM)
-        said = process.communicate(timeout=200)[0]
-    assert process.returncode in (0, 128 + signal.SIGTERM), said
+        assert process.wait() in (0, 128 + signal.SIGTERM), process.said()
     done = luthier("train", *words)
     assert done.returncode == 0, done.stderr
     events = events_of(run)

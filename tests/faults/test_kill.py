@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import random
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +13,7 @@ from safetensors.torch import load_file
 
 from luthier.record.checkpoints import checkpoints, damage
 from luthier.record.events import Finished, Started, Stepped, effective, read_events
+from tests import warm
 from tests.conftest import World
 
 pytestmark = pytest.mark.slow
@@ -24,8 +21,9 @@ pytestmark = pytest.mark.slow
 STEPS, KILLS = 60, 10
 
 
-def command(recipe: Path) -> list[str]:
-    return [sys.executable, "-m", "luthier", "train", str(recipe)]
+def trained(recipe: Path, folder: Path) -> None:
+    done = warm.run(["train", str(recipe)], cwd=folder)
+    assert done.returncode == 0, done.stderr
 
 
 def tree(world: World, out: Path) -> dict[str, Any]:
@@ -50,9 +48,7 @@ def test_ten_kills_end_in_the_weights_of_the_uninterrupted_run(
     world: World, tmp_path: Path, write_recipe: Callable[..., Path]
 ) -> None:
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    subprocess.run(
-        command(write_recipe(tree(world, whole), "whole.yaml")), check=True, capture_output=True, timeout=300
-    )
+    trained(write_recipe(tree(world, whole), "whole.yaml"), tmp_path)
     recipe = write_recipe(tree(world, killed), "killed.yaml")
     chance = random.Random(4)
     deaths = 0
@@ -60,18 +56,17 @@ def test_ten_kills_end_in_the_weights_of_the_uninterrupted_run(
         # The moment is drawn afresh each time: some steps further on, plus up to 20 ms, so that it falls into steps,
         # evaluations and saves alike.
         target = min(STEPS - 2, last_step(killed / "events.jsonl") + chance.randint(0, 8))
-        process = subprocess.Popen(command(recipe), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        process = warm.Process(["train", str(recipe)], cwd=tmp_path)
         while process.poll() is None and last_step(killed / "events.jsonl") < target:
             time.sleep(0.002)
         time.sleep(chance.random() * 0.02)
         if process.poll() is not None:
             pytest.fail("the run ended before it was killed often enough")
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait()
+        process.kill()
         deaths += 1
         for path in checkpoints(killed / "checkpoints"):
             assert damage(path) is None
-    subprocess.run(command(recipe), check=True, capture_output=True, timeout=300)
+    trained(recipe, tmp_path)
 
     expected, found = (load_file(folder / "model" / "adapter_model.safetensors") for folder in (whole, killed))
     assert expected.keys() == found.keys()

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -20,6 +18,8 @@ from luthier.model.load import build_model
 from luthier.model.quantise import dequantised, is_quantised, loading, quantisation, read_quantisation
 from luthier.recipe import Recipe
 from luthier.recipe.validate import build
+from luthier.train.engines.single import has_bf16
+from tests import warm
 from tests.conftest import World, make_model
 
 Run = Callable[..., Any]
@@ -65,9 +65,18 @@ def test_the_linear_layers_are_quantised_and_stand_for_nearly_what_they_were(
             assert layer.weight.dtype == (torch.bfloat16 if "storage" in quantise else torch.uint8)
 
 
+NARROW = torch.bfloat16 if has_bf16() else torch.float32
+"""What a CPU makes of bf16."""
+
+
 @pytest.mark.parametrize(
     ("compute", "precision", "found"),
-    [("fp32", "bf16", torch.float32), ("bf16", "fp32", torch.bfloat16), ("auto", "fp32", torch.float32)],
+    [
+        ("fp32", "bf16", torch.float32),
+        ("bf16", "fp32", NARROW),
+        ("auto", "fp32", torch.float32),
+        ("auto", "bf16", NARROW),
+    ],
 )
 def test_products_run_in_the_type_that_is_asked_for(
     compute: str, precision: str, found: torch.dtype, base: Path
@@ -117,19 +126,19 @@ def test_a_stopped_and_a_killed_run_end_in_the_weights_of_the_whole_one(
             checkpoint={"every": 3},
             output={"dir": str(out)},
         )
-        return [sys.executable, "-m", "luthier", "train", str(write_recipe(tree, f"{out.name}.yaml"))]
+        return ["train", str(write_recipe(tree, f"{out.name}.yaml"))]
 
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    subprocess.run(command(whole), check=True, capture_output=True, timeout=300)
+    assert warm.run(command(whole), cwd=tmp_path).returncode == 0
     for step, signalled in ((3, signal.SIGTERM), (12, signal.SIGKILL)):
-        process = subprocess.Popen(command(broken), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        process = warm.Process(command(broken), cwd=tmp_path)
         while process.poll() is None and not any(
             int(path.name[5:]) >= step for path in (broken / "checkpoints").glob("step-*")
         ):
             time.sleep(0.002)
-        os.kill(process.pid, signalled)
+        process.send_signal(signalled)
         assert process.wait() != 0, "the run ended before it was stopped"
-    subprocess.run(command(broken), check=True, capture_output=True, timeout=300)
+    assert warm.run(command(broken), cwd=tmp_path).returncode == 0
     expected, found = (load_file(run / "model" / "adapter_model.safetensors") for run in (whole, broken))
     assert expected.keys() == found.keys() and all(torch.equal(expected[name], found[name]) for name in expected)
     kept = read_quantisation(whole / "model")

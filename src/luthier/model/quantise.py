@@ -41,7 +41,7 @@ def _compute(recipe: Recipe) -> torch.dtype:
     """The type that products run in: quantise.compute, else precision.compute, else what the device is fast in."""
     on_gpu = torch.cuda.is_available() and recipe.runtime.device != "cpu"
     named = recipe.quantise.compute if recipe.quantise.compute != "auto" else recipe.precision.compute
-    if named != "auto" and (named != "fp16" or on_gpu):
+    if named == "fp32" or (named != "auto" and on_gpu):
         return _COMPUTE[named]
     if on_gpu:
         return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16

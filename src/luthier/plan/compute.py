@@ -119,10 +119,13 @@ def device_here(wanted: str) -> str:
 
 
 def compute_here(wanted: str, device: str) -> str:
-    """The compute type that precision.compute leads to, told without torch."""
+    """The compute type that precision.compute leads to, told without torch.
+
+    A CPU computes in bf16 where it has instructions for it, else in fp32, whatever 16-bit type is asked for.
+    """
     if device == "cuda":
         return "bf16" if wanted == "auto" else wanted
-    if wanted in ("auto", "fp16"):
-        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8") if Path("/proc/cpuinfo").exists() else ""
-        return "bf16" if "avx512_bf16" in flags or "amx_tile" in flags else "fp32"
-    return wanted
+    if wanted == "fp32":
+        return wanted
+    flags = Path("/proc/cpuinfo").read_text(encoding="utf-8") if Path("/proc/cpuinfo").exists() else ""
+    return "bf16" if "avx512_bf16" in flags or "amx_tile" in flags else "fp32"

@@ -134,10 +134,19 @@ def _speed(recipe: Recipe) -> list[Instead]:
 
 
 def _precision(recipe: Recipe) -> list[Instead]:
-    if recipe.precision.compute == "fp16" and device_here(recipe.runtime.device) == "cpu":
-        why = "a CPU is far slower in fp16 than in fp32; auto is bf16 where it has instructions for it, else fp32"
-        return [Instead("precision.compute", "fp16", "auto", why)]
-    return []
+    if device_here(recipe.runtime.device) != "cpu":
+        return []
+    found = []
+    for key, wanted in (("precision.compute", recipe.precision.compute), ("quantise.compute", recipe.quantise.compute)):
+        if wanted == "fp16":
+            why = "a CPU is far slower in fp16 than in fp32; auto is bf16 where it has instructions for it, else fp32"
+            found.append(Instead(key, wanted, "auto", why))
+        elif wanted == "bf16" and compute_here(wanted, "cpu") != wanted:
+            why = (
+                "this processor has no bf16 instructions, and without them bf16 is far slower than fp32, which it gets"
+            )
+            found.append(Instead(key, wanted, "auto", why))
+    return found
 
 
 TRACKERS = {

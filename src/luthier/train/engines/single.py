@@ -86,13 +86,15 @@ def narrow_frozen(model: torch.nn.Module, compute: torch.dtype) -> None:
 def compute_type(wanted: str, device: torch.device) -> torch.dtype:
     """The type matrix products run in: what is asked for, where the device can do it at speed.
 
-    auto is bf16 where the processor has instructions for it, else fp32; fp16 on a CPU, where it is a hundred times
-    slower than fp32, becomes what auto is.
+    auto is bf16 where the processor has instructions for it, else fp32. On a CPU fp16 is a hundred times slower than
+    fp32, and so is bf16 forty times without such instructions: there both become what auto is.
     """
-    if device.type == "cuda":
-        bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
-    else:
-        bf16 = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    if wanted == "auto" or (wanted == "fp16" and device.type == "cpu"):
+    bf16 = torch.cuda.is_bf16_supported(including_emulation=False) if device.type == "cuda" else has_bf16()
+    if wanted == "auto" or (wanted != "fp32" and device.type == "cpu"):
         return torch.bfloat16 if bf16 else torch.float32
     return COMPUTE[wanted]
+
+
+def has_bf16() -> bool:
+    """Whether the processor has instructions for matrix products in bf16."""
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()

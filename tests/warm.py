@@ -1,0 +1,221 @@
+"""The real command in real processes that need not import torch, transformers and PEFT each time.
+
+A server process imports them once and forks a child for each command, which runs ``python -m luthier`` to its end in
+its own folder and environment, with its own exit code and signals. What depends on the environment at import
+(``HF_*``, ``OMP_*`` and the like) has to be as it was when the server began; else a fresh process is started instead.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import weakref
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+FREE = ("LUTHIER_", "PYTEST_", "WANDB_", "DS_")
+"""Environment variables that are read when they are needed, not when a module is imported."""
+
+
+def run(
+    words: list[str], *, cwd: Path, env: dict[str, str] | None = None, timeout: float = 300, stdin: str | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Like ``subprocess.run(..., capture_output=True, text=True)`` of the command with these words."""
+    process = Process(words, cwd=cwd, env=env, stdin=stdin)
+    try:
+        code = process.wait(timeout)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        raise
+    return subprocess.CompletedProcess(words, code, process.said("out"), process.said("err"))
+
+
+class Process:
+    """One command; like a ``subprocess.Popen`` whose output goes to files. ``said()`` is both outputs in turn."""
+
+    def __init__(self, words: list[str], *, cwd: Path, env: dict[str, str] | None = None, stdin: str | None = None):
+        env = dict(os.environ) if env is None else env
+        folder = Path(tempfile.mkdtemp(prefix="luthier-process-"))
+        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        self._files = {name: folder / name for name in ("in", "out", "err")}
+        self._files["in"].write_text(stdin or "", encoding="utf-8")
+        self.returncode: int | None = None
+        self._fresh: subprocess.Popen[bytes] | None = None
+        self._server = server()
+        if self._server.fits(env):
+            self.pid = self._server.start(words, cwd, env, {name: str(path) for name, path in self._files.items()})
+        else:
+            command = [sys.executable, "-m", "luthier", *words]
+            modes = ("in", "rb"), ("out", "wb"), ("err", "wb")
+            given, out, err = (self._files[name].open(mode) for name, mode in modes)
+            with given, out, err:
+                self._fresh = subprocess.Popen(command, cwd=cwd, env=env, stdin=given, stdout=out, stderr=err)
+            self.pid = self._fresh.pid
+
+    def poll(self) -> int | None:
+        """The exit code, if it has ended."""
+        if self.returncode is None:
+            self.returncode = self._server.ended(self.pid) if self._fresh is None else self._fresh.poll()
+        return self.returncode
+
+    def wait(self, timeout: float = 300) -> int:
+        """The exit code; as negative as the signal's number if one killed it."""
+        end = time.monotonic() + timeout
+        while (code := self.poll()) is None:
+            if time.monotonic() > end:
+                raise subprocess.TimeoutExpired("luthier", timeout)
+            time.sleep(0.002)
+        return code
+
+    def said(self, name: str = "") -> str:
+        """What it has written to ``out``, ``err``, or both."""
+        names = (name,) if name else ("out", "err")
+        return "".join(self._files[one].read_text(encoding="utf-8", errors="replace") for one in names)
+
+    def send_signal(self, number: int) -> None:
+        """Send it a signal, unless it has ended."""
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        """End it at once."""
+        self.send_signal(signal.SIGKILL)
+        self.wait(30)
+
+    def __enter__(self) -> Process:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.poll() is None:
+            self.kill()
+
+
+class Server:
+    """The process that forks, and what it has told."""
+
+    def __init__(self) -> None:
+        self.environment = _fixed(dict(os.environ))
+        command = [sys.executable, "-m", "tests.warm"]
+        root = str(Path(__file__).resolve().parent.parent)
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=root)
+        self._codes: dict[int, int] = {}
+        self._started: list[int] = []
+        self._rest = b""
+        atexit.register(self.close)
+
+    def close(self) -> None:
+        """End the server, and with it what still runs."""
+        assert self.process.stdin is not None and self.process.stdout is not None
+        self.process.stdin.close()
+        self.process.wait()
+        self.process.stdout.close()
+
+    def fits(self, env: dict[str, str]) -> bool:
+        """Whether a child of the server would find its imports as a process with this environment would make them."""
+        return _fixed(env) == self.environment and self.process.poll() is None
+
+    def start(self, words: list[str], cwd: Path, env: dict[str, str], files: dict[str, str]) -> int:
+        """Fork a child; returns its process id."""
+        assert self.process.stdin is not None
+        asked = {"words": words, "cwd": str(cwd), "env": env, "files": files}
+        self.process.stdin.write(json.dumps(asked).encode() + b"\n")
+        self.process.stdin.flush()
+        while not self._started:
+            self._listen(None)
+        return self._started.pop()
+
+    def ended(self, pid: int) -> int | None:
+        """The exit code of a child that has ended."""
+        self._listen(0)
+        return self._codes.pop(pid, None)
+
+    def _listen(self, timeout: float | None) -> None:
+        assert self.process.stdout is not None
+        while select.select([self.process.stdout], [], [], timeout)[0]:
+            data = os.read(self.process.stdout.fileno(), 65536)
+            assert data, "the server of warm processes has died"
+            *lines, self._rest = (self._rest + data).split(b"\n")
+            for line in lines:
+                pid, code = json.loads(line)
+                if code is None:
+                    self._started.append(pid)
+                else:
+                    self._codes[pid] = code
+            timeout = 0
+
+
+@cache
+def server() -> Server:
+    """This test process's own server; it ends when its standard input closes."""
+    return Server()
+
+
+def _fixed(env: dict[str, str]) -> dict[str, str]:
+    return {name: value for name, value in env.items() if not name.startswith(FREE)}
+
+
+def serve() -> None:
+    """Answer requests until standard input closes; a child returns from here as the command that it is to be."""
+    import peft
+    import transformers
+
+    del peft, transformers
+    alive: set[int] = set()
+    rest = b""
+    while True:
+        if select.select([0], [], [], 0.005 if alive else None)[0]:
+            data = os.read(0, 1 << 20)
+            if not data:
+                for pid in alive:
+                    os.kill(pid, signal.SIGKILL)
+                os._exit(0)
+            *lines, rest = (rest + data).split(b"\n")
+            for line in lines:
+                pid = os.fork()
+                if pid == 0:
+                    _become(json.loads(line))
+                    return
+                alive.add(pid)
+                _tell(pid, None)
+        while alive:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            if not pid:
+                break
+            alive.discard(pid)
+            _tell(pid, os.waitstatus_to_exitcode(status))
+
+
+def _tell(pid: int, code: int | None) -> None:
+    os.write(1, json.dumps([pid, code]).encode() + b"\n")
+
+
+def _become(asked: dict[str, Any]) -> None:
+    """Take on the request's folder, environment, arguments and files."""
+    for number, name in enumerate(("in", "out", "err")):
+        handle = os.open(asked["files"][name], os.O_WRONLY | os.O_CREAT | os.O_TRUNC if number else os.O_RDONLY, 0o600)
+        os.dup2(handle, number)
+        os.close(handle)
+    sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
+    sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+    sys.stderr = open(2, "w", encoding="utf-8", buffering=1, errors="backslashreplace", closefd=False)  # noqa: SIM115
+    os.environ.clear()
+    os.environ.update(asked["env"])
+    os.chdir(asked["cwd"])
+    sys.path[0] = asked["cwd"]
+    sys.argv[1:] = asked["words"]
+
+
+if __name__ == "__main__":
+    import runpy
+
+    serve()
+    runpy.run_module("luthier", run_name="__main__", alter_sys=True)
