@@ -8,6 +8,7 @@ its own folder and environment, with its own exit code and signals. What depends
 from __future__ import annotations
 
 import atexit
+import gc
 import json
 import os
 import select
@@ -16,11 +17,13 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+import traceback
 import weakref
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 FREE = ("LUTHIER_", "PYTEST_", "WANDB_", "DS_")
 """Environment variables that are read when they are needed, not when a module is imported."""
@@ -169,6 +172,8 @@ def serve() -> None:
     import transformers
 
     del peft, transformers
+    gc.collect()
+    gc.freeze()
     alive: set[int] = set()
     rest = b""
     while True:
@@ -214,8 +219,32 @@ def _become(asked: dict[str, Any]) -> None:
     sys.argv[1:] = asked["words"]
 
 
-if __name__ == "__main__":
+def _outcome() -> int:
+    """Run the command as ``python -m luthier`` would; returns the exit code."""
     import runpy
 
+    try:
+        runpy.run_module("luthier", run_name="__main__", alter_sys=True)
+    except SystemExit as error:
+        if error.code is None or isinstance(error.code, int):
+            return error.code or 0
+        print(error.code, file=sys.stderr)
+        return 1
+    except BaseException:  # noqa: BLE001  (as an interpreter does)
+        traceback.print_exc()
+        return 1
+    return 0
+
+
+def _end(code: int) -> NoReturn:
+    """End as an interpreter does, but without taking the imported libraries apart, which takes seconds."""
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+if __name__ == "__main__":
     serve()
-    runpy.run_module("luthier", run_name="__main__", alter_sys=True)
+    _end(_outcome())
