@@ -10,16 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from luthier.record.events import Evaluated, Stepped, Warned
+from luthier.record.events import Chosen, Compared, Evaluated, Finished, Stepped, Stopped, Warned
 from luthier.record.folder import RunFolder
 from luthier.report import write_report
-from luthier.report.figures import count, plain, seconds
+from luthier.report.figures import count, plain, seconds, size
 from luthier.report.page import build_page
 from luthier.report.source import read_record
 from tests.report.folders import (
     ACCOUNTS,
     PLAN,
     QUESTIONS,
+    RECIPE,
     answered,
     evaluated,
     finished_run,
@@ -71,6 +72,8 @@ def test_the_page_is_well_formed_and_whole(tmp_path: Path) -> None:
         "chart-rate",
         "chart-norm",
         "chart-speed",
+        "chart-memory",
+        "chart-metric-0",
     ]
 
 
@@ -122,6 +125,107 @@ def test_curves_carry_the_values_of_the_events(tmp_path: Path) -> None:
     steps = [one for one in events if isinstance(one, Stepped)]
     assert loss["data-x"] == " ".join(str(one.step) for one in steps)
     assert loss["data-v"] == " ".join(plain(one.loss) for one in steps)
+
+
+def chart_of(page: Page, name: str) -> dict[str, list[tuple[list[str], list[str]]]]:
+    """Look of a line -> its (steps, values) in the chart whose heading has such a text."""
+    at = next(n for n, one in enumerate(page.elements) if one.name == "figure" and name in one.text)
+    lines: dict[str, list[tuple[list[str], list[str]]]] = {}
+    for one in page.elements[at + 1 :]:
+        if one.name == "figure":
+            break
+        if one.name == "path" and "data-x" in one.attributes:
+            told = [(one.attributes[key] or "").split(" ") for key in ("data-x", "data-v")]
+            lines.setdefault(one.attributes["class"] or "", []).append((told[0], told[1]))
+    return lines
+
+
+def test_memory_is_drawn(tmp_path: Path) -> None:
+    page = page_of(make(tmp_path, [started(), stepped(1, memory=2**30), stepped(2, memory=3 * 2**30)]))
+    (told,) = chart_of(page, "highest so far")["main"]
+    # Spaces part the values, so a size is two words there.
+    assert told == (["1", "2"], f"{size(2**30)} {size(3 * 2**30)}".split(" "))
+
+
+def test_every_metric_has_a_chart_over_time(tmp_path: Path) -> None:
+    events = [
+        started(),
+        *(stepped(step, metrics={"margin": step / 10}) for step in range(1, 5)),
+        evaluated(2, 1.0),
+        Evaluated(step=4, loss=2.0, targets=9, seconds=1.0, metrics={"margin": 7.0}),
+        answered("during", 2, 0.25, 2),
+        answered("during", 4, 0.75, 3),
+    ]
+    page = page_of(make(tmp_path, events))
+    assert chart_of(page, "margin") == {
+        "main": [(["1", "2", "3", "4"], ["0.1", "0.2", "0.3", "0.4"])],
+        "second": [(["4"], ["7"])],
+    }
+    assert chart_of(page, "Exact match")["second"] == [(["2", "4"], ["0.25", "0.75"])]
+    assert chart_of(page, "Perplexity")["second"] == [(["2", "4"], [plain(math.e), plain(math.e**2)])]
+
+
+def test_a_loss_that_is_no_likelihood_has_no_perplexity(tmp_path: Path) -> None:
+    recipe = "method: {kind: dpo}\n"
+    assert "Perplexity" not in page_of(make(tmp_path, [started(), evaluated(2, 1.0)], recipe=recipe)).text()
+
+
+def test_what_moved_and_which_weights_were_chosen(tmp_path: Path) -> None:
+    events = [
+        *finished_run(5)[:-1],
+        Chosen(step=5, best_step=3, metric="loss", value=0.5),
+        Compared(step=5, moved=14, unmoved=290, stood_still=["a.b"], drifted=["c.d"], before="b" * 64, after="a" * 64),
+        Finished(step=5, reason="steps", seconds=5.0, result="model"),
+    ]
+    events[1] = prepared(key="5e6f")
+    page = page_of(make(tmp_path, events))
+    text = page.text()
+    assert "The result has the weights of step 3, the best of all evaluations (loss 0.5)." in text
+    assert "14 trained tensors moved, 290 frozen ones are bit for bit what they were" in text
+    assert "Trained, but without a change: a.b" in text
+    assert "Frozen, but changed: c.d" in text
+    hashes = {one.text for one in page.those("code")}
+    assert {"5e6f", "a" * 64, "b" * 64, hashlib.sha256(RECIPE.encode()).hexdigest()} <= hashes
+
+
+def test_a_restart_says_how_the_process_before_ended(tmp_path: Path) -> None:
+    events = [
+        started(),
+        stepped(1),
+        Stopped(step=1, reason="SIGTERM asked it to stop"),
+        started(1, at=60),
+        stepped(2, at=60),
+        started(2, at=90),
+        stepped(3, at=90),
+    ]
+    text = page_of(make(tmp_path, events)).text()
+    assert "The process before ended with: SIGTERM asked it to stop Began again at step 1" in text
+    assert "The process before ended without a word. Began again at step 2" in text
+
+
+def test_a_warning_names_its_rows(tmp_path: Path) -> None:
+    warned = Warned(step=1, message="the loss stands out", rows=["d.jsonl:17", "d.jsonl:<b>"])
+    text = page_of(make(tmp_path, [started(), stepped(1), warned])).text()
+    assert "the loss stands out Rows 2 d.jsonl:17 d.jsonl:<b>" in text
+
+
+def test_without_answers_from_before_it_says_how_to_get_them(tmp_path: Path) -> None:
+    hint = "set evaluate.at_start: true"
+    assert hint in page_of(make(tmp_path / "a", [started(), answered("after", 0, 0.25, 2)])).text()
+    both = [started(), answered("before", 0, 0.2, 2), answered("after", 0, 0.25, 2)]
+    assert hint not in page_of(make(tmp_path / "b", both)).text()
+
+
+def test_dark_and_narrow_screens_have_a_look_of_their_own(tmp_path: Path) -> None:
+    source = write_report(make(tmp_path, finished_run(5))).read_text(encoding="utf-8")
+    light, dark = (
+        set(re.findall(r"(--[a-z-]+):", block))
+        for block in re.findall(r":root \{(.*?)\}", re.search(r"<style>(.*?)</style>", source, re.DOTALL)[1], re.DOTALL)
+    )
+    assert light == dark
+    assert len(light) > 10
+    assert "@media (prefers-color-scheme: dark)" in source
+    assert re.search(r"@media \(max-width: \d+rem\) \{.*\.samples thead \{ display: none; \}", source, re.DOTALL)
 
 
 def test_answers_stand_side_by_side_with_marks(tmp_path: Path) -> None:

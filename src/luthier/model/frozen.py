@@ -24,6 +24,9 @@ class Moved:
     frozen: int
     stood_still: tuple[str, ...]
     drifted: tuple[str, ...]
+    before: str
+    after: str
+    """One hash over all names and digests."""
 
     def __str__(self) -> str:
         told = f"all {self.frozen} frozen tensors are bit for bit what they were, {self.trained} trained ones moved"
@@ -47,7 +50,14 @@ def moved(before: dict[str, Print], model: torch.nn.Module) -> Moved:
         frozen=sum(name in same for name in frozen),
         stood_still=tuple(name for name in trained if name in same),
         drifted=tuple(name for name in frozen if name not in same),
+        before=_of_all(before),
+        after=_of_all(after),
     )
+
+
+def _of_all(prints: dict[str, Print]) -> str:
+    """The SHA-256 of all names with their digests, in the order of names."""
+    return hashlib.sha256("".join(f"{name} {prints[name].digest}\n" for name in sorted(prints)).encode()).hexdigest()
 
 
 def _digest(parameter: torch.Tensor) -> str:

@@ -47,6 +47,8 @@ class Prepared(Event):
     cached: bool
     seconds: float
     summary: dict[str, Any] = field(default_factory=dict)
+    key: str = ""
+    """Names the tokens: the same rows, tokenizer and settings have the same one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,13 +109,16 @@ class Saved(Event):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compared(Event):
     """Every parameter's hash at the end against that at the beginning: so many trained ones moved, so many frozen ones
-    did not; ``stood_still`` and ``drifted`` name those that did what they should not."""
+    did not; ``stood_still`` and ``drifted`` name those that did what they should not. ``before`` and ``after`` are
+    hashes over all parameters' hashes."""
 
     kind: ClassVar[str] = "compared"
     moved: int
     unmoved: int
     stood_still: list[str]
     drifted: list[str]
+    before: str = ""
+    after: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

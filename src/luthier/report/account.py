@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from typing import Any
 
@@ -16,7 +17,7 @@ OUTCOMES = ("applied", "default", "inert", "replaced", "refused")
 
 def account(record: Record, past: History) -> Html:
     """The section."""
-    parts = (_keys(record), _recipe(record), _environment(past))
+    parts = (_keys(record), _recipe(record), _environment(past), _hashes(record, past))
     return tag("section", tag("h2", say("whole record")), *(part for part in parts if part))
 
 
@@ -71,6 +72,22 @@ def _environment(past: History) -> Html:
     rows: list[list[Content]] = [[say("device"), past.started.device]]
     rows.extend([tag("code", name), value] for name, value in _flat(past.started.environment))
     return tag("details", tag("summary", say("environment")), table(["", ""], rows, kind="record"))
+
+
+def _hashes(record: Record, past: History) -> Html | None:
+    """What tells whether two runs began and ended with the same: data, recipe, weights."""
+    rows: list[list[Content]] = [
+        [joined(say("hash tokens"), " ", one.name), tag("code", one.key)] for one in past.prepared if one.key
+    ]
+    if record.recipe_text.strip():
+        digest = hashlib.sha256(record.recipe_text.encode()).hexdigest()
+        rows.append([joined(say("recipe"), " (recipe.yaml)"), tag("code", digest)])
+    if past.compared is not None and past.compared.before:
+        rows.append([say("hash before"), tag("code", past.compared.before)])
+        rows.append([say("hash after"), tag("code", past.compared.after)])
+    if not rows:
+        return None
+    return tag("details", tag("summary", say("hashes")), table(["", ""], rows, kind="record"))
 
 
 def _flat(values: dict[str, Any], before: str = "") -> list[tuple[str, str]]:

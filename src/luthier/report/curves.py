@@ -1,4 +1,4 @@
-"""The run's curves: losses, learning rate, gradient norm, speed."""
+"""The run's curves: losses, learning rate, gradient norm, speed, memory, and every metric that was measured."""
 
 from __future__ import annotations
 
@@ -7,23 +7,31 @@ from collections.abc import Sequence
 
 from luthier.record.events import Stepped
 from luthier.report.chart import Line, chart
-from luthier.report.figures import count, plain
+from luthier.report.figures import count, plain, size
 from luthier.report.history import History
 from luthier.report.markup import Html, tag
 from luthier.report.series import Point, smoothed
-from luthier.report.words import say
+from luthier.report.source import Record
+from luthier.report.words import say, say_if_known
 
 FEW = 40
 """Up to so many steps are drawn as dots on a line, without a mean."""
 
 
-def curves(past: History) -> Html:
+LIKELIHOODS = ("pretrain", "sft")
+"""Objectives whose loss is the mean negative log-likelihood of a token, so that its exponential is the perplexity."""
+
+
+def curves(record: Record, past: History) -> Html:
     """The section."""
     heading = tag("h2", say("curves"))
     if not past.steps and not past.evaluations:
         return tag("section", heading, tag("p", say("no steps"), class_="faint"))
-    small = [_rate(past), _norm(past), _speed(past)] if past.steps else []
-    return tag("section", heading, _loss(past), tag("div", *small, class_="small-charts"))
+    small = [_rate(past), _norm(past), _speed(past), _memory(past)] if past.steps else []
+    charts = [tag("div", *small, class_="small-charts")]
+    if measured := _metrics(record, past):
+        charts += [tag("h3", say("over time")), tag("div", *measured, class_="small-charts")]
+    return tag("section", heading, _loss(past), *charts)
 
 
 def _loss(past: History) -> Html:
@@ -75,6 +83,37 @@ def _speed(past: History) -> Html:
     points = [(float(step.step), speed(step)) for step in past.steps if step.seconds > 0]
     lines = _measured(points, count(points[-1][1]) if points else "")
     return chart("speed", say("speed"), lines, axis=say("by step"), show=count, notes=_missing(points))
+
+
+def _memory(past: History) -> Html:
+    points = [(float(step.step), float(step.memory)) for step in past.steps]
+    line = Line(points, "main", say("highest so far"), size(points[-1][1]), dots=len(points) == 1)
+    return chart("memory", say("memory"), [line], axis=say("by step"), show=size)
+
+
+def _metrics(record: Record, past: History) -> list[Html]:
+    """A chart for each metric: of training steps, of evaluations, of answers to evaluation rows."""
+    training = [(step.step, step.metrics) for step in past.steps]
+    measured = [(one.step, one.metrics) for one in past.evaluations] + [(one.step, one.metrics) for one in past.during]
+    if str(record.setting("method.kind") or "") in LIKELIHOODS:
+        plain_loss = [(one.step, one.metrics.get("cross_entropy", one.loss)) for one in past.evaluations]
+        measured += [(step, {"perplexity": math.exp(min(loss, 700.0))}) for step, loss in plain_loss]
+    names = dict.fromkeys(name for _, metrics in [*training, *measured] for name in metrics)
+    return [_metric(number, name, training, measured) for number, name in enumerate(names)]
+
+
+Told = Sequence[tuple[int, dict[str, float]]]
+
+
+def _metric(number: int, name: str, training: Told, measured: Told) -> Html:
+    steps, found = (
+        [(float(step), metrics[name]) for step, metrics in told if name in metrics] for told in (training, measured)
+    )
+    lines = _with_mean(steps)
+    if found:
+        lines.append(Line(found, "second", say("evaluation loss"), plain(found[-1][1]), dots=len(found) <= 2 * FEW))
+    notes = _missing([*steps, *found])
+    return chart(f"metric-{number}", say_if_known("metric", name), lines, axis=say("by step"), show=plain, notes=notes)
 
 
 def speed(step: Stepped) -> float:

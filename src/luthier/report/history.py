@@ -8,6 +8,8 @@ from typing import TypeVar
 
 from luthier.record.events import (
     Answered,
+    Chosen,
+    Compared,
     Evaluated,
     Event,
     Finished,
@@ -25,10 +27,12 @@ Some = TypeVar("Some", bound=Event)
 
 @dataclass(frozen=True, slots=True)
 class Restart:
-    """A later process of the run: where it began, from what, and how many steps it took a second time."""
+    """A later process of the run: where it began, from what, how many steps it took a second time, and what the one
+    before it had said when it ended (nothing, if it was killed)."""
 
     started: Started
     again: int
+    ended: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +45,14 @@ class History:
     prepared: tuple[Prepared, ...] = ()
     before: Answered | None = None
     after: Answered | None = None
+    during: tuple[Answered, ...] = ()
     saved: tuple[Saved, ...] = ()
     warned: tuple[Warned, ...] = ()
     restarts: tuple[Restart, ...] = ()
     finished: Finished | None = None
     stopped: Stopped | None = None
+    compared: Compared | None = None
+    chosen: Chosen | None = None
     seconds: float = 0.0
     begun: float = 0.0
 
@@ -76,11 +83,14 @@ def history(events: Sequence[Event]) -> History:
         prepared=tuple(_first_of_each_name(_those(kept, Prepared))),
         before=befores[-1] if befores else None,
         after=afters[-1] if afters else None,
+        during=tuple(_last_of_each_step(one for one in answers if one.when not in ("before", "after"))),
         saved=tuple({one.path: one for one in _those(kept, Saved)}.values()),
         warned=tuple(_those(kept, Warned)),
         restarts=tuple(_restarts(processes)),
         finished=next(reversed(list(_those(after_last_start, Finished))), None),
         stopped=next(reversed(list(_those(after_last_start, Stopped))), None),
+        compared=next(reversed(list(_those(after_last_start, Compared))), None),
+        chosen=next(reversed(list(_those(after_last_start, Chosen))), None),
         seconds=_seconds(processes),
         begun=starts[0].at,
     )
@@ -119,7 +129,8 @@ def _restarts(processes: list[list[Event]]) -> Iterator[Restart]:
     for number, process in enumerate(processes):
         start = next(_those(process, Started))
         if number:
-            yield Restart(start, max(0, reached - start.step))
+            ended = next(reversed([one.reason for one in _those(processes[number - 1], Stopped)]), "")
+            yield Restart(start, max(0, reached - start.step), ended)
         reached = max((step.step for step in _those(process, Stepped)), default=start.step)
 
 

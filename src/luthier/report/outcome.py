@@ -9,7 +9,7 @@ from luthier.report.figures import NOTHING, as_number, as_text, count, percent, 
 from luthier.report.history import History
 from luthier.report.markup import Content, Html, joined, table, tag
 from luthier.report.source import Record
-from luthier.report.words import say
+from luthier.report.words import say, say_if_known
 
 COMPARED = frozenset({"steps", "tokens", "targets", "time", "memory", "documents", "packs", "efficiency", "disk"})
 TOLD = COMPARED | {"parameters", "operations", "steps_per_epoch", "epochs", "warnings"}
@@ -22,7 +22,23 @@ def outcome(record: Record, past: History) -> Html:
     both = table(head, _rows(record, past), figures=frozenset({1, 2, 3}), kind="facts")
     none = tag("p", say("no plan"), class_="faint")
     parts = (_shape(plan), _memory(plan.get("memory")), _rest(plan)) if plan else (none,)
+    both = joined(_proof(past), both)
     return tag("section", tag("h2", say("plan")), both, *(part for part in parts if part))
+
+
+def _proof(past: History) -> Html:
+    """What moved and what did not, by the hashes of all parameters; and which step's weights are the result."""
+    told: list[Html] = []
+    if past.chosen is not None:
+        value, name = plain(past.chosen.value), say_if_known("metric", past.chosen.metric)
+        told.append(tag("p", say("chosen", step=tag("b", count(past.chosen.best_step)), metric=name, value=value)))
+    if past.compared is not None:
+        moved, unmoved = (tag("b", count(one)) for one in (past.compared.moved, past.compared.unmoved))
+        told.append(tag("p", say("proved", moved=moved, unmoved=unmoved)))
+        for label, names in (("stood still", past.compared.stood_still), ("drifted", past.compared.drifted)):
+            if names:
+                told.append(tag("p", say(label), " ", tag("code", ", ".join(names)), class_="bad"))
+    return joined(*told)
 
 
 def _rows(record: Record, past: History) -> list[list[Content]]:

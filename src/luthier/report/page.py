@@ -37,7 +37,7 @@ def build_page(record: Record) -> str:
     sections = (
         head(record, past),
         answers(past),
-        curves(past),
+        curves(record, past),
         data(record, past),
         outcome(record, past),
         notes(record, past),

@@ -54,6 +54,13 @@ WORDS: dict[str, tuple[str, str]] = {
     "answers": ("Before and after", "训练前后对比"),
     "answers only": ("Generated answers", "生成的回答"),
     "metric exact_match": ("Exact match", "完全匹配"),
+    "metric perplexity": ("Perplexity", "困惑度"),
+    "metric cross_entropy": ("Cross-entropy", "交叉熵"),
+    "metric loss": ("loss", "损失"),
+    "no before": (
+        "To see answers from before training as well, set {setting}.",
+        "若要同时查看训练前的回答，请设置 {setting}。",
+    ),
     "before": ("Before", "训练前"),
     "after": ("After", "训练后"),
     "question": ("Question", "问题"),
@@ -77,6 +84,8 @@ WORDS: dict[str, tuple[str, str]] = {
     "training loss": ("training", "训练"),
     "smoothed": ("smoothed", "平滑"),
     "evaluation loss": ("evaluation", "验证"),
+    "over time": ("What was measured, over time", "各项指标的变化"),
+    "highest so far": ("highest so far", "至此最高"),
     "by step": ("step", "步"),
     "powers": ("Upwards in powers of ten.", "纵轴为对数刻度。"),
     "not a number": (
@@ -141,6 +150,17 @@ WORDS: dict[str, tuple[str, str]] = {
     "steps per epoch": ("Steps per epoch", "每轮步数"),
     "epochs": ("Epochs", "轮数"),
     "more of the plan": ("More of the plan", "计划的其余内容"),
+    "proved": (
+        "By the hashes of all weights: {moved} trained tensors moved, {unmoved} frozen ones are bit for bit what they "
+        "were.",
+        "按全部权重的哈希：{moved} 个参训张量发生变化，{unmoved} 个冻结张量逐位未变。",
+    ),
+    "stood still": ("Trained, but without a change:", "参训但没有变化："),
+    "drifted": ("Frozen, but changed:", "已冻结却发生变化："),
+    "chosen": (
+        "The result has the weights of step {step}, the best of all evaluations ({metric} {value}).",
+        "最终结果取第 {step} 步的权重，为各次评估中最佳（{metric} {value}）。",
+    ),
     "no plan": ("The folder holds no plan.", "目录中没有计划。"),
     # notes
     "notes": ("Checkpoints, restarts, warnings", "检查点、恢复与警告"),
@@ -154,6 +174,8 @@ WORDS: dict[str, tuple[str, str]] = {
         "Began again at step {step} from {source} on {device}; steps taken a second time: {again}.",
         "从 {source} 恢复，自第 {step} 步继续，设备 {device}；重新执行 {again} 步。",
     ),
+    "ended": ("The process before ended with: {reason}", "之前的进程结束原因：{reason}"),
+    "ended without a word": ("The process before ended without a word.", "之前的进程未留下信息即终止。"),
     "anew": ("the beginning", "起点"),
     "warnings": ("Warnings", "警告"),
     "from the plan": ("plan", "计划"),
@@ -182,6 +204,10 @@ WORDS: dict[str, tuple[str, str]] = {
     "recipe": ("The whole recipe", "完整配方"),
     "environment": ("Environment", "环境"),
     "device": ("Device", "设备"),
+    "hashes": ("Hashes", "哈希"),
+    "hash tokens": ("Tokens of", "词元"),
+    "hash before": ("All weights before training", "训练前的全部权重"),
+    "hash after": ("All weights after training", "训练后的全部权重"),
     "foot": (
         "Made by Luthier from the records in the run's folder. This page loads nothing from anywhere.",
         "由 Luthier 根据任务目录中的记录生成。本页面不加载任何外部内容。",

@@ -169,6 +169,7 @@ def _prepared(
         cached=cached,
         seconds=time.perf_counter() - begun,
         summary={**store.summary, **told_of(feed, packs)},
+        key=store.key,
     )
     display.prepared(event)
     return store, event

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 import shutil
 import time
 from collections.abc import Sequence
@@ -10,13 +9,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import peft
 import torch
-import transformers
 from safetensors import SafetensorError
 
-import luthier
-from luthier.environment import cores
 from luthier.errors import CheckpointError, LuthierError
 from luthier.methods.method import Method, method_of
 from luthier.model.adapters import add_adapter
@@ -48,6 +43,7 @@ from luthier.train.result import save_result
 from luthier.train.resume import Start, check_changes
 from luthier.train.scaler import Scaler
 from luthier.train.schedule import learning_rates
+from luthier.train.surroundings import surroundings
 from luthier.train.work import Progress, Work
 
 
@@ -156,14 +152,7 @@ class Session:
             self._put_back(state, str(start.checkpoint))
             self.display.stage(f"going on from {start.checkpoint}")
         environment = {
-            "luthier": luthier.__version__,
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "transformers": transformers.__version__,
-            "peft": peft.__version__,
-            "platform": platform.platform(),
-            "cores": cores(),
-            "threads": torch.get_num_threads(),
+            **surroundings(self.engine.device),
             "processes": self.ranks.count,
             "engine": type(self.engine).__name__,
             "compute": str(self.engine.compute).removeprefix("torch."),
@@ -282,6 +271,8 @@ class Session:
                 unmoved=found.frozen,
                 stood_still=list(found.stood_still),
                 drifted=list(found.drifted),
+                before=found.before,
+                after=found.after,
             )
         )
         self.display.stage(str(found))
