@@ -10,6 +10,7 @@ import typer
 
 from luthier.cli import (
     chat,
+    compare,
     convert,
     evaluate,
     explain,
@@ -50,6 +51,7 @@ for name, module in (
     ("chat", chat),
     ("serve", serve),
     ("report", report),
+    ("compare", compare),
     ("inspect", inspect),
     ("merge", merge),
     ("export", export),

@@ -22,7 +22,11 @@ def answers(past: History) -> Html | None:
         return None
     both = past.before is not None and past.after is not None
     heading = tag("h2", say("answers" if both else "answers only"))
-    hint = "" if past.before else tag("p", say("no before", setting=tag("code", "evaluate.at_start: true")), class_="faint")
+    hint = (
+        ""
+        if past.before
+        else tag("p", say("no before", setting=tag("code", "evaluate.at_start: true")), class_="faint")
+    )
     parts = (tag("div", *_metrics(past), class_="metrics"), _samples(past), _where(newest), hint)
     return tag("section", heading, *parts)
 

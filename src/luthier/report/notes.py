@@ -69,7 +69,7 @@ def _warnings(record: Record, past: History) -> list[Html]:
     if not told:
         return []
     items = (
-        tag("li", tag("span", where, class_="where"), tag("span", message, class_="run")) for where, message in told
+        tag("li", tag("span", where, class_="where"), tag("div", message, class_="run")) for where, message in told
     )
     return [tag("h3", say("warnings")), tag("ul", *items, class_="warnings")]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 
@@ -43,16 +44,21 @@ def build_page(record: Record) -> str:
         notes(record, past),
         account(record, past),
     )
+    return document(record.name, sections)
+
+
+def document(title: str, parts: Sequence[Html | str | None]) -> str:
+    """A whole page around its parts, in both languages, which loads nothing."""
     other, ours = WORDS["other language"]
     button = tag(
         "button", tag("span", other, lang="en"), tag("span", ours, lang="zh"), id="language", type="button", hidden=True
     )
     foot = tag("footer", tag("p", say("foot")))
-    body = tag("body", button, tag("main", *(section for section in sections if section)), foot, _script())
-    return "<!doctype html>\n" + tag("html", _top(record), body, lang="en") + "\n"
+    body = tag("body", button, tag("main", *(part for part in parts if part)), foot, _script())
+    return "<!doctype html>\n" + tag("html", _top(title), body, lang="en") + "\n"
 
 
-def _top(record: Record) -> Html:
+def _top(title: str) -> Html:
     return tag(
         "head",
         tag("meta", charset="utf-8"),
@@ -60,7 +66,7 @@ def _top(record: Record) -> Html:
         tag("meta", name_="viewport", content="width=device-width, initial-scale=1"),
         tag("meta", name_="color-scheme", content="light dark"),
         tag("meta", name_="referrer", content="no-referrer"),
-        tag("title", f"{record.name} · Luthier"),
+        tag("title", f"{title} · Luthier"),
         tag("style", Html(_asset("style.css"))),
     )
 

@@ -186,6 +186,22 @@ WORDS: dict[str, tuple[str, str]] = {
     ),
     "nothing saved": ("Nothing has been saved yet.", "尚未保存任何内容。"),
     "no warnings": ("No warnings, no restarts.", "没有警告，也没有恢复。"),
+    # runs side by side
+    "comparison": ("Runs side by side", "任务对比"),
+    "figures": ("What they reached", "结果指标"),
+    "training loss of runs": ("Training loss, smoothed", "训练损失（平滑）"),
+    "evaluation loss of runs": ("Evaluation loss", "验证损失"),
+    "last evaluation": ("Evaluation loss, last", "验证损失（最后）"),
+    "best evaluation": ("Evaluation loss, best", "验证损失（最佳）"),
+    "time": ("Time", "用时"),
+    "setting": ("Setting", "设置"),
+    "settings apart": ("Where their recipes differ", "配方差异"),
+    "same settings": ("Their recipes say the same.", "各配方相同。"),
+    "other data": (
+        "Their rows are not the same ({sets}), so their losses do not compare.",
+        "所用数据不同（{sets}），损失不可直接比较。",
+    ),
+    "answers of runs": ("Their answers", "各自的回答"),
     # accounts, recipe, environment
     "whole record": ("The whole record", "完整记录"),
     "accounts": ("Every key of the file it was read from", "来源文件的每个键"),
