@@ -16,6 +16,7 @@ import pytest
 import yaml
 
 from tests import warm
+from tests.processes import Forked
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
@@ -176,3 +177,9 @@ def luthier(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
         return subprocess.run(command, cwd=cwd or tmp_path, capture_output=True, text=True, timeout=300, **options)
 
     return call
+
+
+@pytest.fixture(scope="session")
+def forked() -> Forked:
+    """Runs the real command in several real processes, as a launcher would."""
+    return Forked()

@@ -25,7 +25,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NoReturn
 
-FREE = ("LUTHIER_", "PYTEST_", "WANDB_", "DS_")
+FREE = (
+    *("LUTHIER_", "PYTEST_", "WANDB_", "DS_", "RANK", "WORLD_SIZE", "LOCAL_", "MASTER_", "SLURM_"),
+    "TORCH_CPP_LOG_LEVEL",
+)
 """Environment variables that are read when they are needed, not when a module is imported."""
 
 

@@ -116,10 +116,10 @@ def test_it_is_planned_trained_stopped_gone_on_with_and_opens(
     assert (run / "report.html").stat().st_size > 10_000
     compared = next(one for one in events if one["event"] == "compared")
     assert compared["moved"] > 0 and compared["drifted"] == [] and (compared["unmoved"] > 0) is document.adapter
-    _opens(run / "model", None if document.file.startswith("chatglm3") else stand_ins.model, adapter=document.adapter)
+    opens(run / "model", None if document.file.startswith("chatglm3") else stand_ins.model, adapter=document.adapter)
 
 
-def _opens(result: Path, base: Path | None, *, adapter: bool) -> None:
+def opens(result: Path, base: Path | None, *, adapter: bool) -> None:
     """Plain transformers and PEFT open the result, and it is not what it began as, where that opens there too."""
     if adapter:
         base = Path(json.loads((result / "adapter_config.json").read_text())["base_model_name_or_path"])

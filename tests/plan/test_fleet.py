@@ -79,6 +79,7 @@ def test_what_each_stage_shares_out(make: Make) -> None:
         "ddp": (1000 + 400 + 800, 0),
         "zero 1": (1000 + 400 + 200, 0),
         "zero 2": (1000 + 100 + 200, 0),
+        "zero 2, host optimiser": (1000 + 100, 200),
         "zero 3 / fsdp": (250 + 100 + 200 + unit, 0),
         "zero 3, host optimiser": (250 + 100 + unit, 200),
         "zero 3, all on host": (unit, 550),
@@ -103,7 +104,7 @@ def test_what_is_sent_takes_its_time() -> None:
     two = fleet_of("2xmemory=80,flops=100,bandwidth=1000,link=10,network=1,host=5", 2)
     assert collective_seconds(10e9, two) == pytest.approx(0.5 + 0.5 * 10 / 2)
     assert collective_seconds(10e9, fleet_of("H100", 1)) == 0
-    ddp, one, _, three, offloaded, all_off = ENGINES
+    ddp, one, _, _, three, offloaded, all_off = ENGINES
     for engine in (ddp, one):
         assert network_seconds(engine, pair, 20e9, 10e9, 4) == pytest.approx(2 * 0.5)
     assert network_seconds(three, pair, 20e9, 10e9, 4) == pytest.approx(4 * (2 * 1.0 + 0.5))

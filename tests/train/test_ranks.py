@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
+import time
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from typing import Any
+
 import pytest
 import torch
 
+from luthier.environment import World as Place
 from luthier.errors import RunError
+from luthier.recipe import Recipe
 from luthier.train.checkpoint import of_this_rank
-from luthier.train.ranks import Lost, Ranks, faults_of, is_broken_exchange
+from luthier.train.launch import free_port
+from luthier.train.ranks import Lost, Ranks, faults_of, is_broken_exchange, join
 
 
 @pytest.mark.parametrize(("items", "count"), [(4, 2), (3, 2), (1, 3), (5, 1)])
@@ -40,3 +50,44 @@ def test_a_process_finds_its_own_generators_among_those_saved() -> None:
     assert of_this_rank(saved, Ranks(0, 2)).keys() == {"cpu", "cuda"}
     assert {name: int(one) for name, one in of_this_rank(saved, Ranks(1, 2)).items()} == {"cpu": 1, "cuda": 4}
     assert of_this_rank(saved, Ranks(2, 3)) == {}
+
+
+def _second(port: int, first: Callable[[Ranks], None], said: Connection) -> None:
+    ranks = join(Recipe(), Place(1, 2, 1, "127.0.0.1", port))
+    ranks.timeout = 1.0
+    try:
+        ranks.after_first("preparing", lambda: None)
+    except Lost as error:
+        said.send(str(error))
+    os._exit(0)
+
+
+def _first(port: int, first: Callable[[Ranks], None], said: Connection) -> None:
+    first(join(Recipe(), Place(0, 2, 0, "127.0.0.1", port)))
+    time.sleep(60)
+
+
+def told_by_the_second(first: Callable[[Ranks], None]) -> str:
+    """What a second process says, that waits while the first one does something."""
+    context: Any = multiprocessing.get_context("fork")
+    port, (heard, said) = free_port(), multiprocessing.Pipe(duplex=False)
+    both = [context.Process(target=target, args=(port, first, said)) for target in (_first, _second)]
+    try:
+        for one in both:
+            one.start()
+        assert heard.poll(60), "it says nothing"
+        return str(heard.recv())
+    finally:
+        for one in both:
+            one.kill()
+            one.join()
+
+
+def test_a_first_process_that_stands_still_is_not_waited_for_without_end() -> None:
+    said = told_by_the_second(lambda ranks: ranks.after_first("preparing", lambda: time.sleep(60)))
+    assert "rank 0 died or hangs: it was last heard of" in said and "at preparing" in said
+
+
+def test_a_first_process_that_dies_is_told_of() -> None:
+    said = told_by_the_second(lambda ranks: ranks.after_first("preparing", lambda: os._exit(1)))
+    assert "rank 0, where the others meet, is gone" in said

@@ -9,6 +9,7 @@ import typer
 
 from luthier.cli.arguments import Data, Dialect, File, Json, Model, Strict, Words, print_json
 from luthier.cli.given import reading_of, with_refusals
+from luthier.environment import processes
 from luthier.errors import RunError
 from luthier.recipe import Recipe
 from luthier.terminal import visible_lines
@@ -33,6 +34,7 @@ def command(
     nodes: Annotated[int, typer.Option(help="Machines that each hold those devices.", min=1)] = 1,
 ) -> None:
     """Show steps, tokens, memory and time of a run before anything is loaded."""
+    from luthier.plan.engine import engine_told
     from luthier.plan.fleet import fleet_plan
     from luthier.plan.hardware import fleet_of
     from luthier.plan.plan import facts_of, plan_of
@@ -50,8 +52,9 @@ def command(
         fleet_plan(_as_written(facts.recipe, reading.recipe), fleet, plan, facts.shape, facts.volume) if fleet else None
     )
     plan = replace(plan, warnings=(*found.instead, *plan.warnings))
+    engine = engine_told(reading.recipe, processes())
     if as_json:
-        tree: dict[str, Any] = {**plan.tree(), "refused": [str(fault) for fault in found.refused]}
+        tree: dict[str, Any] = {**plan.tree(), **engine, "refused": [str(fault) for fault in found.refused]}
         print_json({**tree, "fleet": paper.tree()} if paper else tree)
     else:
         from rich.console import Console
@@ -61,7 +64,7 @@ def command(
         from luthier.plan.page import describe
 
         console = Console(highlight=False)
-        console.print(describe(plan, found.recipe))
+        console.print(describe(plan, found.recipe, engine))
         if paper:
             console.print(describe_fleet(paper))
         for fault in found.refused:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from luthier.dialects.accelerate_fsdp import SHARDED
+from luthier.dialects.accelerate_fsdp import HANDED_OUT, SHARDED
 from luthier.dialects.accelerate_megatron import MEGATRON, agreed, layers, sequence
 from luthier.dialects.companion import companion_read, named_document, yielding
 from luthier.dialects.deepspeed import deepspeed_companion
@@ -214,7 +214,7 @@ _ROWS: tuple[Row, ...] = (
         "deepspeed_config.gradient_clipping", ("optimizer.clip",), agreed("optimizer.clip", lambda value: float(value))
     ),
     Spread("deepspeed_config.deepspeed_config_file", ("parallel.deepspeed",), _deepspeed_file),
-    Inert("deepspeed_config.zero3_init_flag", "under stage 3 the weights are always read straight into their shards"),
+    Inert("deepspeed_config.zero3_init_flag", HANDED_OUT),
     Inert("deepspeed_config.zero3_save_16bit_model", "the result is always gathered and saved whole"),
     *(
         Inert("deepspeed_config." + name, _MEETING)

@@ -43,13 +43,29 @@ def _fsdp_offload(value: Any, values: Values) -> Effect:
     return applied({"parallel.offload_parameters": bool(value), "parallel.offload_optimizer": bool(value)})
 
 
+HANDED_OUT = "process 0 alone reads the weights and hands out their parts; packed bits each process reads itself"
+_WHEN = "when layers are fetched changes speed, not the result; FSDP2 chooses"
+_FILES = "checkpoints are written part by part and the result whole, whatever it says"
+_NO_NEED = "FSDP1 alone has use of it"
+_MEANS = {
+    "cpu_ram_efficient_loading": HANDED_OUT,
+    "sync_module_states": HANDED_OUT,
+    "state_dict_type": _FILES,
+    "use_orig_params": _NO_NEED,
+    "limit_all_gathers": _NO_NEED,
+    "min_num_params": _NO_NEED,
+    "ignored_modules": "every module is shared out",
+}
+"""What becomes of what accelerate hands on to FSDP: it is kept for files that are written from the recipe."""
+
+
 def _fsdp_kept(name: str) -> Row:
     target = FSDP + name.removeprefix("fsdp_")
 
     def spread(value: Any, values: Values) -> Effect:
         if value is None:
             return inert("null: left at the default")
-        return applied({target: value}, "handed on to FSDP")
+        return applied({target: value}, _MEANS.get(target.removeprefix(FSDP), _WHEN))
 
     return Spread("fsdp_config." + name, (target,), spread)
 

@@ -25,7 +25,14 @@ from luthier.dialects.table import (
 
 _ZERO = "zero_optimization."
 
-OPTIMIZERS = {"adam": "adamw", "adamw": "adamw", "sgd": "sgd", "lion": "lion", "adagrad": "adagrad", "lamb": "lamb"}
+OPTIMIZERS = {
+    "adam": "adamw",
+    "adamw": "adamw",
+    "sgd": "sgd",
+    "lion": "lion_32bit",
+    "adagrad": "adagrad",
+    "lamb": "lamb",
+}
 
 MICRO = ("per_device_train_batch_size", "micro_batch_size")
 """What a micro-batch is called in the files that name a DeepSpeed file."""

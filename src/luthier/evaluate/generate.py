@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 
 from luthier.data.encoder import Encoder
 from luthier.data.example import Example
 from luthier.data.template import ChatTemplate
 from luthier.data.tokens import tokenise
+from luthier.evaluate.loss import Among
 from luthier.recipe.evaluate import Generation
 
 ATTENTION = "sdpa"
@@ -66,6 +68,9 @@ def generate(
     autocast: Callable[[], AbstractContextManager[object]] = nullcontext,
     told: Callable[[int], None] | None = None,
     heard: Heard | None = None,
+    seed: int | None = None,
+    among: Among | None = None,
+    exchanges: bool = False,
 ) -> list[list[int]]:
     """New ids for each prompt, without the stop. Prompts of similar length go together; order is kept.
 
@@ -76,6 +81,11 @@ def generate(
         tokens: so many tokens at once, prompts and answers, at most; a single prompt is always one batch.
         told: is given how many prompts are answered.
         heard: is given each batch's ids [rows, so far] after each new token, and ends it by saying True.
+        seed: what sampling starts from in every batch, apart from the random numbers of whoever asks; without one it
+            goes on where those are. With one, answers are the same whatever the number of processes.
+        among: the processes that share out the batches; all of them have all answers in the end.
+        exchanges: whether the processes exchange weights in every forward pass, so that each makes as many as the one
+            that makes most.
     """
     results: list[list[int]] = [[]] * len(prompts)
     before, training = model.config._attn_implementation, model.training
@@ -83,19 +93,47 @@ def generate(
     model.eval()
     done = 0
     try:
-        for group, longest in groups([len(one) for one in prompts], settings, positions_of(model), rows, tokens):
+        mine: list[tuple[int, list[int]]] = []
+        batches = list(groups([len(one) for one in prompts], settings, positions_of(model), rows, tokens))
+        for number, counts in _shared(len(batches), among, exchanges):
+            group, longest = batches[number]
             own = settings.model_copy(update={"max_new_tokens": longest})
-            with torch.no_grad(), autocast():
-                answers = _batch(model, [prompts[index] for index in group], own, list(stops), pad, heard)
-            for index, answer in zip(group, answers, strict=True):
-                results[index] = answer
+            with torch.no_grad(), autocast(), _seeded(seed, number, model.device):
+                asked = [prompts[index] for index in group]
+                answers = _batch(model, asked, own, list(stops), pad, heard, exchanges)
+            mine += zip(group, answers, strict=True) if counts else ()
             done += len(group)
             if told:
                 told(done)
+        for some in among.all(mine) if among else [mine]:
+            for index, answer in some:
+                results[index] = answer
     finally:
         model.set_attn_implementation(before)
         model.train(training)
     return results
+
+
+def _shared(batches: int, among: Among | None, exchanges: bool) -> Iterator[tuple[int, bool]]:
+    """(number, whether it counts) of the batches that this process answers: batch i is process i mod their number's.
+    Where forward passes are exchanges, a process that has none left goes through another's once more."""
+    index, count = (among.index, among.count) if among else (0, 1)
+    for first in range(0, batches, count):
+        if first + index < batches:
+            yield first + index, True
+        elif exchanges:
+            yield first, False
+
+
+@contextmanager
+def _seeded(seed: int | None, number: int, device: torch.device) -> Iterator[None]:
+    """Within: random numbers of a batch's own, if there is a seed; those outside go on as if nothing was drawn."""
+    if seed is None:
+        yield
+        return
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(int(np.random.SeedSequence((seed, number)).generate_state(1)[0]))
+        yield
 
 
 def groups(
@@ -132,6 +170,7 @@ def _batch(
     stops: list[int],
     pad: int,
     heard: Heard | None = None,
+    exchanges: bool = False,
 ) -> list[list[int]]:
     longest = max(len(prompt) for prompt in prompts)
     ids = torch.full((len(prompts), longest), pad)
@@ -159,6 +198,7 @@ def _batch(
         eos_token_id=stops or None,
         pad_token_id=pad,
         use_cache=True,
+        synced_gpus=exchanges,
         **more,
     )
     return [_until_stop(row.tolist(), stops) for row in output[:, longest:]]
@@ -183,26 +223,29 @@ def answer(
     tokens: int | None = None,
     autocast: Callable[[], AbstractContextManager[object]] = nullcontext,
     told: Callable[[int], None] | None = None,
+    among: Among | None = None,
+    exchanges: bool = False,
 ) -> list[Answer]:
     """The model's answer to the last turn of each example.
 
     What is sampled follows from ``seed`` alone, and the random numbers of whoever asks go on as if nothing had been.
+    The processes ``among`` which it is asked share out the batches, as ``generate`` says.
     """
     pad = encoder.id_of("pad_token")
-    devices = [model.device] if model.device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(seed)
-        answers = generate(
-            model,
-            [prompt_ids(example, template, encoder) for example in examples],
-            settings,
-            stops=stop_ids(template, encoder),
-            pad=0 if pad is None else pad,
-            rows=rows,
-            tokens=tokens,
-            autocast=autocast,
-            told=told,
-        )
+    answers = generate(
+        model,
+        [prompt_ids(example, template, encoder) for example in examples],
+        settings,
+        stops=stop_ids(template, encoder),
+        pad=0 if pad is None else pad,
+        rows=rows,
+        tokens=tokens,
+        autocast=autocast,
+        told=told,
+        seed=seed,
+        among=among,
+        exchanges=exchanges,
+    )
     return [
         Answer(
             origin=example.origin,

@@ -108,6 +108,8 @@ def answered(
     autocast: Autocast,
     largest: int | None = None,
     told: Callable[[int], None] | None = None,
+    among: Among | None = None,
+    exchanges: bool = False,
 ) -> Answers:
     """The answers to some questions with their scores; what is sampled follows from the recipe's seed and the step."""
     settings = recipe.evaluate
@@ -123,6 +125,8 @@ def answered(
         tokens=answered_at_once(recipe, largest),
         autocast=autocast,
         told=told,
+        among=among,
+        exchanges=exchanges,
     )
     rows = [
         {

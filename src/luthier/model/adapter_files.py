@@ -8,6 +8,7 @@ from typing import Any
 
 from luthier.errors import ModelError
 from luthier.model.tokenizer import local_directory
+from luthier.recipe.adapter import Adapter
 
 SETTINGS = "adapter_config.json"
 KINDS = {"LORA": "lora", "IA3": "ia3", "PREFIX_TUNING": "prefix", "PROMPT_TUNING": "prompt"}
@@ -110,3 +111,10 @@ def is_feedforward(layer: str) -> bool:
     (True, False, True)
     """
     return layer.rpartition(".")[2] in FEEDFORWARD or layer.endswith("mlp.c_proj")
+
+
+def starts_as_nothing(adapter: Adapter) -> bool:
+    """Whether an adapter changes no result before its first step, and nothing below it either."""
+    if adapter.kind not in ("lora", "ia3") or adapter.continue_from is not None:
+        return False
+    return adapter.kind == "ia3" or adapter.init in ("default", "gaussian")

@@ -18,6 +18,7 @@ from luthier.errors import ModelError
 from luthier.model.attention import register
 from luthier.model.chatglm import is_chatglm
 from luthier.model.chatglm_weights import as_glm
+from luthier.model.hollow import hollow_model
 from luthier.model.kernels.checkpoints import checkpoint_layers
 from luthier.model.quantise import loading, quantisation, settle
 from luthier.model.reward import as_reward_model
@@ -34,7 +35,12 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def build_model(
-    recipe: Recipe, vocabulary: int, directory: Path | None, special: Mapping[str, int | None] = MappingProxyType({})
+    recipe: Recipe,
+    vocabulary: int,
+    directory: Path | None,
+    special: Mapping[str, int | None] = MappingProxyType({}),
+    *,
+    hollow: bool = False,
 ) -> PreTrainedModel:
     """The model before adapters, on the CPU, with isolated attention.
 
@@ -42,6 +48,7 @@ def build_model(
         vocabulary: ids of the tokenizer; the embedding grows to hold them.
         directory: where the weights lie; None builds ``model.scratch`` from the recipe's seed.
         special: ``bos_token_id`` and the like, for the config of a model from scratch.
+        hollow: build its modules alone; PyTorch's default device is meta.
 
     Raises:
         ModelError: the directory cannot be read as a causal language model.
@@ -54,6 +61,8 @@ def build_model(
         model = AutoModelForCausalLM.from_config(
             config, attn_implementation=attention, dtype=_dtype(recipe, torch.float32), trust_remote_code=False
         )
+    elif hollow:
+        model = hollow_model(directory, attention)
     else:
         auto = "auto" if recipe.adapter.kind != "none" else torch.float32
         quantised = loading(quantisation(recipe), recipe.runtime.device)
@@ -62,7 +71,7 @@ def build_model(
     rows = -(-vocabulary // multiple) * multiple
     if model.get_input_embeddings().weight.shape[0] < rows:
         torch.manual_seed(recipe.seed)
-        model.resize_token_embeddings(rows)
+        model.resize_token_embeddings(rows, mean_resizing=not hollow)
     if recipe.method.kind == "reward":
         model = as_reward_model(model, recipe.seed)
     model.config.use_cache = False

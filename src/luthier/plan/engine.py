@@ -5,7 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from luthier.plan.compute import device_here
+from luthier.plan.deepspeed_settings import deepspeed_settings, flat
 from luthier.recipe import Recipe
+
+SHARDED = {
+    "fsdp": ("adamw", "sgd", "adagrad", "rmsprop"),
+    "deepspeed": ("adamw", "rmsprop"),
+}
+"""Optimisers that compute each number by itself, so that a part of a matrix is as good as the whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,3 +47,29 @@ def wanted_engine(recipe: Recipe) -> str:
     if parallel.deepspeed or parallel.deepspeed_config:
         return "deepspeed"
     return "fsdp" if parallel.stage > 0 or parallel.fsdp_config else "auto"
+
+
+def engine_told(recipe: Recipe, processes: int) -> dict[str, str]:
+    """What is to be said of the engine of a recipe, as its file means it: which one runs in so many processes, which
+    one in several, and all that DeepSpeed is told, with the recipe's numbers where a file says auto."""
+    here = engine_of(recipe, processes).name
+    several = engine_of(recipe, max(2, processes)).name
+    full = _full(recipe, several)
+    told = {"engine": full if here == several else f"{here} in one process; in several {full}"}
+    if several == "deepspeed":
+        told["deepspeed"] = ", ".join(f"{name} {value}" for name, value in flat(deepspeed_settings(recipe)))
+    return told
+
+
+def _full(recipe: Recipe, engine: str) -> str:
+    parallel = recipe.parallel
+    if engine not in ("fsdp", "deepspeed"):
+        return engine
+    shared = ("", "optimiser state", "optimiser state and gradients", "optimiser state, gradients and weights")
+    moved = [
+        name
+        for name, on in (("optimiser state", parallel.offload_optimizer), ("weights", parallel.offload_parameters))
+        if on
+    ]
+    offloaded = f"; {' and '.join(moved)} in host memory" if moved else ""
+    return f"{engine}, stage {parallel.stage}: {shared[parallel.stage]} shared out{offloaded}"

@@ -16,7 +16,7 @@ from luthier.errors import ModelError
 from luthier.model.adapter_files import KINDS, adapter_directory, adapter_settings, settings_of
 from luthier.model.kernels.choose import TOLD, Here, choose_attention, installed_here, lacking_switches, lacks
 from luthier.plan.compute import compute_here, device_here
-from luthier.plan.engine import engine_of
+from luthier.plan.engine import SHARDED, engine_of
 from luthier.recipe import Recipe
 from luthier.recipe.field import Section
 from luthier.recipe.optimizers import OPTIMIZERS, STANDS_IN
@@ -89,6 +89,10 @@ def _optimizer(recipe: Recipe) -> list[Instead]:
     facts = OPTIMIZERS.get(kind)
     if facts is None:
         return []
+    engine = engine_of(recipe, processes()).name
+    if facts.equal in SHARDED.get(engine, ()):
+        why = f"{engine} shares its state out, which is kept in full precision, so that nothing is rounded"
+        return [Instead("optimizer.kind", kind, facts.equal, why)]
     if kind == "paged_adamw_32bit" and device == "cpu":
         return [Instead("optimizer.kind", kind, "adamw", UNPAGED)]
     if facts.equal and not installed(facts.package):

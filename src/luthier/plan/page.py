@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
@@ -10,14 +13,15 @@ from luthier.plan.plan import Plan
 from luthier.recipe import Recipe
 
 
-def describe(plan: Plan, recipe: Recipe) -> RenderableType:
-    """Everything a person wants to know before saying yes."""
+def describe(plan: Plan, recipe: Recipe, engine: Mapping[str, str] = MappingProxyType({})) -> RenderableType:
+    """Everything a person wants to know before saying yes; ``engine`` is what there is to say of it, by name."""
     about = "" if plan.exact else "about "
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     rows = (
         ("model", recipe.model.path or "from scratch"),
         ("parameters", f"{plan.parameters['total']:,}, {plan.parameters['trainable']:,} of them trained"),
         ("device", f"{plan.device}, computing in {plan.compute}"),
+        *engine.items(),
         ("documents", f"{about}{plan.documents:,} with {plan.tokens:,} tokens, {plan.targets:,} of them trained"),
         (
             "packs",

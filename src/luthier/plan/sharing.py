@@ -34,6 +34,7 @@ ENGINES = (
     Engine("ddp", 0),
     Engine("zero 1", 1),
     Engine("zero 2", 2),
+    Engine("zero 2, host optimiser", 2, True),
     Engine("zero 3 / fsdp", 3),
     Engine("zero 3, host optimiser", 3, True),
     Engine("zero 3, all on host", 3, True, True),

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 from luthier.environment import cxx, processes
 from luthier.errors import Fault, ModelError, RecipeError, nearest
-from luthier.model.adapter_files import KINDS, adapter_directory, adapter_settings
+from luthier.model.adapter_files import KINDS, adapter_directory, adapter_settings, starts_as_nothing
 from luthier.model.kernels.choose import COMPILE_MODES, installed_here, lacks_compiler
 from luthier.plan.compute import device_here
-from luthier.plan.engine import engine_of
+from luthier.plan.engine import SHARDED, engine_of
 from luthier.plan.instead import installed, unpaged
 from luthier.plan.preferences import preference_rows, reference_of
 from luthier.recipe import Recipe
@@ -168,8 +168,13 @@ def rows(recipe: Recipe) -> tuple[Row, ...]:
     )
 
 
-SHARDED = {"fsdp": ("adamw", "sgd", "adagrad", "rmsprop"), "deepspeed": ("adamw", "rmsprop")}
-"""Optimisers that compute each number by itself, so that a part of a matrix is as good as the whole."""
+FSDP_KNOWN = (
+    *("hybrid", "version", "reshard_after_forward", "auto_wrap_policy", "min_num_params", "use_orig_params"),
+    *("backward_prefetch", "backward_prefetch_policy", "forward_prefetch", "limit_all_gathers"),
+    *("cpu_ram_efficient_loading", "sync_module_states", "state_dict_type", "final_state_dict_type"),
+    *("xla", "xla_fsdp_grad_ckpt", "xla_fsdp_v2", "xla_fsdp_settings"),
+)
+"""Settings of FSDP that are honoured, or change its speed and files alone, whatever they say."""
 
 
 def _shared(recipe: Recipe) -> tuple[Row, ...]:
@@ -178,6 +183,8 @@ def _shared(recipe: Recipe) -> tuple[Row, ...]:
     engine = engine_of(recipe, there).name
     sharded = SHARDED.get(engine, ())
     disk = "nvme" in str(parallel.deepspeed_config)
+    begun = reference_of(recipe) == "pass" and recipe.method.reference == "auto"
+    unread = [name for name in parallel.fsdp_config if name not in FSDP_KNOWN]
     return (
         (
             engine == "deepspeed" and not installed("deepspeed"),
@@ -220,6 +227,18 @@ def _shared(recipe: Recipe) -> tuple[Row, ...]:
             "method.reference",
             f"a second whole model is not shared out by {engine}",
             "use method.reference: precomputed, an adapter, or parallel.engine: ddp",
+        ),
+        (
+            bool(sharded) and begun and not starts_as_nothing(recipe.adapter),
+            "method.reference",
+            f"an adapter that starts as something would be its own reference, and {engine} has it in parts",
+            "use method.reference: precomputed, or parallel.engine: ddp",
+        ),
+        (
+            engine == "fsdp" and bool(unread),
+            "parallel.fsdp_config",
+            f"FSDP2 has no {', '.join(unread)}",
+            "take it out",
         ),
         (
             engine != "single" and recipe.method.kind == "reward",

@@ -78,8 +78,10 @@ class Measure:
         if not (examples and template):
             return {}
         begun = time.monotonic()
+        ranks = self.engine.ranks
+        ranks.reach(f"the answers {when} training")
         asking = self.display.counting(f"answering {len(examples)} questions {when} training")
-        with asking as told, self._cast(model):
+        with asking as told, self._cast(model), ranks.guarded():
             answers = answered(
                 model,
                 examples,
@@ -90,6 +92,8 @@ class Measure:
                 autocast=self.engine.autocast,
                 largest=self.inputs.plan.largest_batch,
                 told=told,
+                among=ranks,
+                exchanges=self.engine.exchanges,
             )
         file = self.folder.answers / f"{name}.jsonl"
         if self.engine.ranks.first:
@@ -108,7 +112,7 @@ class Measure:
         )
         self.log.write(event)
         self.display.answered(event)
-        return event.metrics
+        return ranks.told(event.metrics)
 
     def table(self) -> None:
         """Show the answers before and after, as the events tell them."""

@@ -7,9 +7,10 @@ holds how far each has come, so that when one dies or hangs the others can say w
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, TypeVar, cast
@@ -42,6 +43,8 @@ class Ranks:
     local: int = 0
     store: Any = None
     control: Any = None
+    timeout: float = 1800.0
+    """Seconds to wait for a process that gives no sign of life."""
     _place: str = field(default="the start")
 
     @property
@@ -125,22 +128,56 @@ class Ranks:
     def after_first(self, name: str, work: Callable[[], T]) -> T:
         """Do something that may take long, process 0 before the others, which hold no exchange open meanwhile.
 
+        They wait as long as it takes, but no longer than ``timeout`` for a process 0 that does not compute.
+
         Raises:
-            Lost: process 0 failed.
+            Lost: process 0 failed, or hangs.
         """
         if self.count == 1:
             return work()
         self.reach(name)
         if not self.first:
-            with self.guarded():
-                while not self.store.check([f"done/{name}"]):
-                    if self.store.check(["fault/0"]):
-                        raise self._blame()
-                    time.sleep(0.1)
-        done = work()
-        if self.first:
-            self.store.set(f"done/{name}", "1")
+            self._await_first(f"done/{name}")
+            return work()
+        with self._alive():
+            done = work()
+        self.store.set(f"done/{name}", "1")
         return done
+
+    def _await_first(self, key: str) -> None:
+        heard, since = b"", time.monotonic()
+        with self.guarded():
+            while not self.store.check([key]):
+                if self.store.check(["fault/0"]):
+                    raise self._blame()
+                now = self.store.get("place/0") if self.store.check(["place/0"]) else b""
+                if now != heard:
+                    heard, since = now, time.monotonic()
+                elif time.monotonic() - since > self.timeout:
+                    raise self._blame()
+                time.sleep(0.1)
+
+    @contextmanager
+    def _alive(self) -> Iterator[None]:
+        """Within: the others are told that this process goes on, as long as it uses its processor."""
+        over = threading.Event()
+
+        def tell() -> None:
+            before = time.process_time()
+            while not over.wait(pause):
+                used, before = time.process_time() - before, time.process_time()
+                if used > pause / 50:
+                    with suppress(RuntimeError, ValueError):
+                        self.store.set(f"place/{self.index}", json.dumps([self._place, time.time()]))
+
+        pause = min(30.0, self.timeout / 5)
+        thread = threading.Thread(target=tell, name="alive", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
 
     @contextmanager
     def guarded(self) -> Iterator[None]:
@@ -270,7 +307,7 @@ def join(recipe: Recipe, place: World | None = None, *, alone: bool = True) -> R
         ) from error
     own = PrefixStore("luthier", store)
     own.set_timeout(timedelta(seconds=PATIENCE))
-    return Ranks(place.rank, place.size, place.local, own, control)
+    return Ranks(place.rank, place.size, place.local, own, control, recipe.parallel.timeout)
 
 
 def leave() -> None:

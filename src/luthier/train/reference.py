@@ -19,15 +19,13 @@ from luthier.errors import RunError
 from luthier.methods.answers import likelihood
 from luthier.methods.method import Method
 from luthier.methods.reference import AtStart, Copied, Precomputed, Reference, Uniform, WithoutAdapter, measuring
+from luthier.model.adapter_files import starts_as_nothing
 from luthier.model.attention_branches import register_branches
 from luthier.recipe import Recipe
 from luthier.record.folder import RunFolder, sync_folder
 from luthier.train.display import Display
 from luthier.train.engines.engine import Engine
 from luthier.train.prepare import Inputs
-
-NOTHING_AT_FIRST = ("default", "gaussian")
-"""Starts of LoRA whose product is zero."""
 
 
 def with_reference(
@@ -60,17 +58,9 @@ def _reference(
         if inputs.evaluation is not None:
             stores.append((inputs.evaluation, inputs.evaluation_documents))
         return Precomputed(_numbers(method, model, stores, folder.root / "reference", engine, display, recipe))
-    if kind == "adapter_off" or (kind == "auto" and _starts_as_nothing(recipe)):
+    if kind == "adapter_off" or (kind == "auto" and starts_as_nothing(recipe.adapter)):
         return WithoutAdapter()
     return AtStart(model) if recipe.adapter.kind != "none" and kind == "auto" else Copied(model)
-
-
-def _starts_as_nothing(recipe: Recipe) -> bool:
-    """Whether an adapter changes no result before its first step, and nothing below it either."""
-    adapter = recipe.adapter
-    if adapter.kind not in ("lora", "ia3") or adapter.continue_from is not None:
-        return False
-    return adapter.kind == "ia3" or adapter.init in NOTHING_AT_FIRST
 
 
 def _numbers(
@@ -83,14 +73,16 @@ def _numbers(
     recipe: Recipe,
 ) -> dict[bytes, tuple[float, ...]]:
     """The reference's log-probabilities of every document, from the run's folder if they are there."""
-    stores = list(stores)
+    stores, ranks = list(stores), engine.ranks
     file, wanted = place / "logps.safetensors", _made_of(stores)
-    if not file.exists():
+    if not ranks.told(file.exists() if ranks.first else None):
         capacity = recipe.batch.micro * 2 * recipe.data.max_length
-        with display.counting("working the reference out") as told:
+        with display.counting("working the reference out") as told, ranks.guarded():
             numbers = _measured(method, model, stores, capacity, engine, told)
-        place.mkdir(parents=True, exist_ok=True)
-        _write(file, numbers, wanted)
+        if ranks.first:
+            place.mkdir(parents=True, exist_ok=True)
+            _write(file, numbers, wanted)
+        ranks.together("the reference")
     return _read(file, wanted)
 
 

@@ -32,6 +32,9 @@ ORDER = (
 )
 """Settings that say which rows the steps to come are made of."""
 
+SHARES = ("batch.micro", "batch.accumulation", "batch.world")
+"""Settings that say how a step's packs are shared out; their product is what counts."""
+
 
 @dataclass(frozen=True, slots=True)
 class Start:
@@ -66,7 +69,10 @@ def decide(recipe: Recipe, folder: RunFolder) -> Start:
     if not folder.recipe.exists():
         return Start()
     before = load_yaml(folder.recipe.read_text(encoding="utf-8"), str(folder.recipe)).value
-    changed = differences(redacted(before), redacted(recipe.tree()))
+    now = recipe.tree()
+    found = differences(redacted(before), redacted(now))
+    changed = [one for one in found if one.partition(" (")[0] not in SHARES]
+    changed += _other_steps(before, now)
     if changed:
         raise RunError(
             *(Fault(f"holds a run with another {change}", str(folder.root)) for change in changed[:-1]),
@@ -130,10 +136,9 @@ def check_changes(before: dict[str, Any] | None, now: dict[str, Any], place: str
             faults.append(Fault(f"belongs to another {change}", place, "set it back, or checkpoint.resume: never"))
         elif key.startswith(ORDER):
             faults.append(_other_rows(change, place))
-        elif key not in ("batch.micro", "batch.accumulation", "batch.world"):
+        elif key not in SHARES:
             said.append(change)
-    if _packs(before) != _packs(now):
-        faults.append(_other_rows(f"number of packs a step (was {_packs(before)}, now {_packs(now)})", place))
+    faults += [_other_rows(change, place) for change in _other_steps(before, now)]
     if faults:
         raise CheckpointError(*faults)
     return said
@@ -144,9 +149,29 @@ def _other_rows(change: str, place: str) -> Fault:
     return Fault(reason, place, "set it back, or checkpoint.resume: never")
 
 
+def _other_steps(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """What makes other steps of the same packs, or none: shared out otherwise, they are the same."""
+    found: list[str] = []
+    if _packs(before) != _packs(now):
+        found.append(f"number of packs a step (was {_packs(before)}, now {_packs(now)})")
+    micro = before["batch"]["micro"], now["batch"]["micro"]
+    if now["data"].get("group_by_length") and micro[0] != micro[1]:
+        found.append(f"batch.micro (was {micro[0]}, now {micro[1]}), by which data.group_by_length groups")
+    return found
+
+
 def _packs(tree: dict[str, Any]) -> int:
     batch = tree["batch"]
     return int(batch["micro"] * batch["accumulation"] * (batch["world"] or 1))
+
+
+def as_begun(before: dict[str, Any], recipe: Recipe, processes: int) -> int | None:
+    """How many processes stand behind a step of a run that goes on, where its recipe names no number: as many as it
+    began with, or as many as there are now where accumulation has changed by as much the other way."""
+    begun: int | None = before.get("batch", {}).get("world")
+    now = recipe.tree()
+    batch = {**now["batch"], "world": processes}
+    return processes if _packs({"batch": batch}) == _packs(before) else begun
 
 
 def _move_aside(folder: RunFolder) -> None:

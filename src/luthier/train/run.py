@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+import secrets
+import time
+from contextlib import nullcontext, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -24,7 +26,10 @@ from luthier.train.display import Display
 from luthier.train.interrupt import Interrupted, interruptions
 from luthier.train.prepare import Inputs, prepare_inputs
 from luthier.train.ranks import Ranks, join, leave
-from luthier.train.resume import Start, decide
+from luthier.train.resume import Start, as_begun, decide
+
+DISK_PATIENCE = 10.0
+"""Seconds that a network's file system has to show on one machine what another has written."""
 
 
 def run(reading: Reading, display: Display) -> RunFolder:
@@ -69,14 +74,15 @@ def _as_begun(reading: Reading) -> Reading:
     if recipe.batch.world is not None or recipe.checkpoint.resume == "never":
         return reading
     before = load_yaml(folder.recipe.read_text(encoding="utf-8"), "").value if folder.recipe.exists() else None
-    begun = processes() if before is None else before.get("batch", {}).get("world")
-    batch = recipe.batch.model_copy(update={"world": begun})
+    world = processes() if before is None else as_begun(before, recipe, processes())
+    batch = recipe.batch.model_copy(update={"world": world})
     return replace(reading, recipe=recipe.model_copy(update={"batch": batch}))
 
 
 def _carry_out(reading: Reading, found: Verdict, display: Display, ranks: Ranks) -> RunFolder:
     folder = RunFolder(Path(reading.recipe.output.dir))
     with folder.claimed() if ranks.first else nullcontext():
+        _one_disk(folder, ranks)
         start = _told(decide(reading.recipe, folder) if ranks.first else None, ranks)
         if start.finished:
             display.stage(f"{folder.root} is finished already (checkpoint.resume=never runs it again)")
@@ -90,6 +96,35 @@ def _carry_out(reading: Reading, found: Verdict, display: Display, ranks: Ranks)
         with _log(found.recipe, reading, folder, display) if ranks.first else NoLog() as log, interruptions() as asked:
             Session(found.recipe, folder, inputs, display, log, asked, ranks).carry_out(start)
     return folder
+
+
+def _one_disk(folder: RunFolder, ranks: Ranks) -> None:
+    """See to it that all processes have the run's folder in common.
+
+    Raises:
+        RunError: some do not see what the first one writes there.
+    """
+    if ranks.count == 1:
+        return
+    sign = folder.root / f".shared-{ranks.told(secrets.token_hex(8) if ranks.first else None)}"
+    try:
+        if ranks.first:
+            with suppress(OSError):  # what cannot be written is told by whoever has something to write
+                sign.touch()
+        ranks.sums([0.0])
+        end = time.monotonic() + DISK_PATIENCE
+        while not (seen := sign.exists()) and time.monotonic() < end:
+            time.sleep(0.2)
+        blind = [rank for rank, sees in enumerate(ranks.all(seen)) if not sees]
+    finally:
+        if ranks.first:
+            sign.unlink(missing_ok=True)
+    if blind and 0 not in blind:
+        raise RunError(
+            f"processes {', '.join(map(str, blind))} do not see what process 0 writes there",
+            place=str(folder.root.absolute()),
+            remedy="set output.dir to a folder on a disk that all machines share",
+        )
 
 
 def _log(recipe: Recipe, reading: Reading, folder: RunFolder, display: Display) -> EventLog:

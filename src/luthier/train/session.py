@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -73,8 +74,10 @@ class Session:
         self.method: Method = method_of(recipe)
         display.stage(f"loading the model from {inputs.model}" if inputs.model else "building the model from scratch")
         special = {f"{name}_id": inputs.encoder.id_of(name) for name in ("bos_token", "eos_token", "pad_token")}
-        bare = build_model(recipe, inputs.encoder.vocabulary, inputs.model, special)
-        adapted = add_adapter(bare, recipe, inputs.new_tokens)
+        hollow = self.engine.hands_out and not ranks.first
+        with torch.device("meta") if hollow else nullcontext():
+            bare = build_model(recipe, inputs.encoder.vocabulary, inputs.model, special, hollow=hollow)
+            adapted = add_adapter(bare, recipe, inputs.new_tokens)
         self.kernels = choose(recipe, facts_of(adapted, self.engine.device, self.engine.compute))
         self.model: Any = self.engine.wrap(put_kernels(adapted, recipe, self.kernels, self.engine.device))
         self.method = with_reference(self.method, self.model, recipe, inputs, folder, self.engine, display)

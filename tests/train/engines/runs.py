@@ -4,27 +4,30 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-from collections.abc import Callable
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
 from luthier.record.checkpoints import damage
 from tests.conftest import World, make_model
-
-Call = Callable[..., subprocess.CompletedProcess[str]]
+from tests.processes import Forked
 
 SHARED = {
-    "batch": {"micro": 2, "accumulation": 2, "world": 2, "steps": 6, "epochs": 6},
+    "data": {"max_length": 64},
+    "batch": {"micro": 1, "accumulation": 2, "world": 2, "steps": 8, "epochs": 6},
     "evaluate": {"every": 2, "at_start": True},
     "checkpoint": {"every": 2, "keep_last": None},
     "optimizer": {"lr": 1e-3, "weight_decay": 0.1},
 }
-"""Three micro-batches an epoch, so that one of two processes has one too few."""
+"""Three steps an epoch, the last of which has one micro-batch, so that one of two processes has one too few."""
+
+ADAPTED = {"adapter": {"kind": "lora", "rank": 4, "dropout": 0.1}}
+"""An adapter whose dropout draws from each process's own generator."""
 
 
 def recipe(world: World, **sections: Any) -> dict[str, Any]:
@@ -47,12 +50,35 @@ def quantised(world: World, root: Path, storage: str) -> dict[str, Any]:
     }
 
 
-def run(luthier: Call, file: Path, out: Path, processes: int, *words: str) -> str:
+def run(forked: Forked, file: Path, out: Path, processes: int, *words: str) -> str:
     """Run it; what it said on standard output."""
-    ended = luthier("train", file, f"output.dir={out}", "--processes", str(processes), *words)
+    ended = forked("train", file, f"output.dir={out}", *words, cwd=file.parent, processes=processes)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert "Traceback" not in ended.stderr
     return ended.stdout
+
+
+_ALONE: dict[str, Path] = {}
+
+
+def alone(forked: Forked, tree: dict[str, Any]) -> Path:
+    """The folder of the same recipe's run in one process, which tests share: nothing there is shared out."""
+    plain = {name: section for name, section in tree.items() if name != "parallel"}
+    key = json.dumps(plain, sort_keys=True)
+    if key not in _ALONE:
+        root = Path(tempfile.mkdtemp(dir=tree["output"]["dir"].rpartition("/runs/")[0]))
+        (root / "recipe.yaml").write_text(yaml.safe_dump(plain), encoding="utf-8")
+        run(forked, root / "recipe.yaml", root / "run", 1)
+        _ALONE[key] = root / "run"
+    return _ALONE[key]
+
+
+def goes_on_identically(forked: Forked, file: Path, out: Path, step: int) -> None:
+    """A run that was stopped after a step and goes on ends as the one that was not, bit for bit."""
+    again = interrupted(out, out.with_name(f"again-{step}"), step)
+    assert "going on from" in run(forked, file, again, 2)
+    assert identical(out, again)
+    assert figures(again)[-3:] == figures(out)[-3:]
 
 
 def figures(out: Path) -> list[tuple[str, int, float, float]]:
@@ -76,6 +102,14 @@ def assert_alike(one: Path, other: Path, close: float = 1e-5) -> None:
     assert mine.keys() == yours.keys()
     for name, tensor in mine.items():
         torch.testing.assert_close(tensor, yours[name], rtol=1e-4, atol=close)
+
+
+def ends_alike(one: Path, other: Path) -> None:
+    """The last steps and the result of two runs are the same within rounding."""
+    ours, theirs = (torch.tensor([row[2:] for row in figures(run)[-3:]]) for run in (one, other))
+    torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
+    for name, tensor in weights(one).items():
+        torch.testing.assert_close(tensor, weights(other)[name], rtol=1e-4, atol=1e-5)
 
 
 def weights(out: Path) -> dict[str, torch.Tensor]:

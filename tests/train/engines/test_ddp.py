@@ -8,46 +8,59 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import World
-from tests.train.engines.runs import Call, assert_alike, identical, interrupted, recipe, run
+from tests.processes import Forked
+from tests.train.engines.runs import (
+    ADAPTED,
+    alone,
+    assert_alike,
+    ends_alike,
+    goes_on_identically,
+    interrupted,
+    recipe,
+    run,
+)
 
 Write = Callable[..., Path]
+pytestmark = pytest.mark.slow
 
 
-@pytest.mark.slow
-def test_two_processes_train_as_one_does_and_go_on_as_if_never_stopped(
-    world: World, write_recipe: Write, luthier: Call, tmp_path: Path
-) -> None:
-    file = write_recipe(recipe(world))
-    run(luthier, file, tmp_path / "one", 1)
-    said = run(luthier, file, tmp_path / "two", 2)
-    assert_alike(tmp_path / "one", tmp_path / "two")
+def test_two_processes_train_as_one_does(world: World, write_recipe: Write, forked: Forked, tmp_path: Path) -> None:
+    tree = recipe(world)
+    said = run(forked, write_recipe(tree), tmp_path / "two", 2)
+    assert_alike(alone(forked, tree), tmp_path / "two")
     assert said.count("loading the model") == 1
-    again = interrupted(tmp_path / "two", tmp_path / "again", 4)
-    assert "going on from" in run(luthier, file, again, 2)
-    assert identical(tmp_path / "two", again)
 
 
-@pytest.mark.slow
-def test_steps_are_those_of_the_first_process_count_whatever_goes_on(
-    world: World, write_recipe: Write, luthier: Call, tmp_path: Path
+def test_dropout_and_packs_go_on_in_the_middle_of_an_epoch(
+    world: World, write_recipe: Write, forked: Forked, tmp_path: Path
 ) -> None:
-    file = write_recipe(recipe(world, batch={"world": None}))
-    run(luthier, file, tmp_path / "two", 2)
-    fewer = interrupted(tmp_path / "two", tmp_path / "fewer", 2)
-    run(luthier, file, fewer, 1)
-    more = interrupted(fewer, tmp_path / "more", 4)
-    run(luthier, file, more, 2)
-    assert_alike_at_the_end(tmp_path / "two", fewer)
-    assert_alike_at_the_end(tmp_path / "two", more)
+    file = write_recipe(recipe(world, **ADAPTED))
+    run(forked, file, tmp_path / "two", 2)
+    goes_on_identically(forked, file, tmp_path / "two", 4)
 
 
-def assert_alike_at_the_end(one: Path, other: Path) -> None:
-    import torch
+def test_steps_are_those_of_the_first_process_count_whatever_goes_on(
+    world: World, write_recipe: Write, forked: Forked, tmp_path: Path
+) -> None:
+    tree = recipe(world, batch={"world": None, "accumulation": 4})
+    file = write_recipe(tree)
+    run(forked, file, tmp_path / "one", 1)
+    more = interrupted(tmp_path / "one", tmp_path / "more", 2)
+    run(forked, file, more, 2)
+    fewer = interrupted(more, tmp_path / "fewer", 4)
+    run(forked, file, fewer, 1, "batch.micro=2", "batch.accumulation=2")
+    for other in (more, fewer):
+        ends_alike(tmp_path / "one", other)
 
-    from tests.train.engines.runs import figures, weights
 
-    torch.testing.assert_close(
-        torch.tensor([row[2:] for row in figures(one)[-3:]]), torch.tensor([row[2:] for row in figures(other)[-3:]])
-    )
-    for name, tensor in weights(one).items():
-        torch.testing.assert_close(tensor, weights(other)[name], rtol=1e-4, atol=1e-5)
+def test_another_batch_is_refused_and_the_same_one_shared_out_otherwise_is_not(
+    world: World, write_recipe: Write, forked: Forked, tmp_path: Path
+) -> None:
+    file = write_recipe(recipe(world, batch={"world": None, "accumulation": 4}))
+    run(forked, file, tmp_path / "one", 1)
+    words = ("train", file, "batch.accumulation=2", f"output.dir={interrupted(tmp_path / 'one', tmp_path / 'two', 4)}")
+    refused = forked(*words, cwd=tmp_path)
+    assert refused.returncode == 2 and "number of packs a step (was 4, now 2)" in refused.stderr
+    taken = forked(*words, cwd=tmp_path, processes=2)
+    assert taken.returncode == 0, taken.stderr
+    ends_alike(tmp_path / "one", tmp_path / "two")

@@ -20,7 +20,18 @@ from luthier.train.engines.fsdp import FullyShared, units
 from luthier.train.launch import free_port
 from luthier.train.ranks import join, leave
 from tests.conftest import World
-from tests.train.engines.runs import Call, assert_alike, identical, interrupted, quantised, recipe, run
+from tests.processes import Forked
+from tests.train.engines.runs import (
+    ADAPTED,
+    alone,
+    assert_alike,
+    ends_alike,
+    goes_on_identically,
+    interrupted,
+    quantised,
+    recipe,
+    run,
+)
 
 Write = Callable[..., Path]
 FSDP = {"engine": "fsdp", "stage": 3}
@@ -28,53 +39,46 @@ FSDP = {"engine": "fsdp", "stage": 3}
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("parallel", "sections"),
-    [
-        ({"stage": 3}, {}),
-        ({"stage": 2}, {"adapter": {"kind": "lora", "rank": 4}, "runtime": {"gradient_checkpointing": True}}),
-    ],
+    ("stage", "sections"),
+    [(3, {}), (2, {**ADAPTED, "runtime": {"gradient_checkpointing": True}})],
     ids=["full", "lora"],
 )
-def test_two_processes_train_as_one_does_and_go_on_as_if_never_stopped(
-    parallel: dict[str, Any],
-    sections: dict[str, Any],
-    world: World,
-    write_recipe: Write,
-    luthier: Call,
-    tmp_path: Path,
+def test_two_processes_go_on_in_the_middle_of_an_epoch_as_if_never_stopped(
+    stage: int, sections: dict[str, Any], world: World, write_recipe: Write, forked: Forked, tmp_path: Path
 ) -> None:
-    file = write_recipe(recipe(world, parallel={**FSDP, **parallel}, **sections))
-    run(luthier, file, tmp_path / "one", 1)
-    run(luthier, file, tmp_path / "two", 2)
-    assert_alike(tmp_path / "one", tmp_path / "two")
+    file = write_recipe(recipe(world, parallel={**FSDP, "stage": stage}, **sections))
+    run(forked, file, tmp_path / "two", 2)
     parts = sorted(path.name for path in (tmp_path / "two/checkpoints/step-00000004/weights").iterdir())
     assert len(parts) == 2
-    again = interrupted(tmp_path / "two", tmp_path / "again", 4)
-    run(luthier, file, again, 2)
-    assert identical(tmp_path / "two", again)
-    fewer = interrupted(tmp_path / "two", tmp_path / "fewer", 4)
-    run(luthier, file, fewer, 1)
-    for name, tensor in _weights(fewer).items():
-        torch.testing.assert_close(tensor, _weights(tmp_path / "two")[name], rtol=1e-4, atol=1e-5)
+    goes_on_identically(forked, file, tmp_path / "two", 4)
+
+
+@pytest.mark.slow
+def test_two_processes_train_as_one_does_and_one_goes_on_and_two_again(
+    world: World, write_recipe: Write, forked: Forked, tmp_path: Path
+) -> None:
+    tree = recipe(world, parallel=FSDP, tokenizer={"added": ["Zed"]}, adapter={"kind": "lora", "rank": 4})
+    file = write_recipe(tree)
+    run(forked, file, tmp_path / "two", 2)
+    assert_alike(alone(forked, tree), tmp_path / "two")
+    fewer = interrupted(tmp_path / "two", tmp_path / "fewer", 2)
+    run(forked, file, fewer, 1)
+    more = interrupted(fewer, tmp_path / "more", 4)
+    run(forked, file, more, 2)
+    for other in (fewer, more):
+        ends_alike(tmp_path / "two", other)
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not installed("bitsandbytes"), reason="bitsandbytes is not installed")
 @pytest.mark.parametrize(("storage", "compute"), [("bf16", "fp32"), ("uint8", "bf16")])
 def test_packed_bits_are_shared_out(
-    storage: str, compute: str, world: World, write_recipe: Write, luthier: Call, tmp_path: Path
+    storage: str, compute: str, world: World, write_recipe: Write, forked: Forked, tmp_path: Path
 ) -> None:
     sections = quantised(world, tmp_path, storage) | {"precision": {"compute": compute}}
-    file = write_recipe(recipe(world, parallel=FSDP, **sections))
-    run(luthier, file, tmp_path / "one", 1)
-    assert "frozen tensors are bit for bit" in run(luthier, file, tmp_path / "two", 2)
-    assert_alike(tmp_path / "one", tmp_path / "two", 1e-5 if compute == "fp32" else 3e-2)
-
-
-def _weights(out: Path) -> dict[str, torch.Tensor]:
-    from tests.train.engines.runs import weights
-
-    return weights(out)
+    tree = recipe(world, parallel=FSDP, **sections)
+    assert "frozen tensors are bit for bit" in run(forked, write_recipe(tree), tmp_path / "two", 2)
+    assert_alike(alone(forked, tree), tmp_path / "two", 1e-5 if compute == "fp32" else 3e-2)
 
 
 def _look(rank: int, port: int, tree: dict[str, Any], model: str) -> None:

@@ -14,13 +14,15 @@ from luthier.data.batch import Batch
 from luthier.environment import choose_deepspeed_device
 from luthier.errors import CheckpointError, MissingPackage
 from luthier.methods.method import Loss, Method
+from luthier.model.hollow import may_be_hollow
+from luthier.plan.deepspeed_settings import deepspeed_settings
 from luthier.recipe import Recipe
 from luthier.train import checkpoint
 from luthier.train.checkpoint import State
 from luthier.train.engines.ddp import Objective
-from luthier.train.engines.deepspeed_settings import deepspeed_settings
 from luthier.train.engines.gathered import gathered
-from luthier.train.engines.single import SingleDevice
+from luthier.train.engines.handed_out import HandedOut, OneByOne
+from luthier.train.engines.single import SingleDevice, narrow_frozen
 from luthier.train.ranks import Ranks
 
 
@@ -33,8 +35,21 @@ class ZeroRedundancy(SingleDevice):
         if self.device.type == "cuda":
             self.device = torch.device("cuda", ranks.local)
         self._recipe, self._stage = recipe, recipe.parallel.stage
+        self.exchanges = self._stage == 3
+        # A reference that is worked out beforehand needs whole weights before DeepSpeed has shared them out.
+        measured = recipe.method.reference == "precomputed"
+        self.hands_out = self.exchanges and ranks.count > 1 and may_be_hollow(recipe) and not measured
         self._engine: Any = None
         self._last = True
+
+    def wrap(self, model: torch.nn.Module) -> torch.nn.Module:
+        """The model on the device; under stage 3 its weights wait where the first process has read them."""
+        if not self.hands_out:
+            return super().wrap(model)
+        if self._narrow and self.compute is not torch.float32:
+            narrow_frozen(model, self.compute)
+        HandedOut(model, self.device, self.ranks).stand_in(model)
+        return model
 
     def attach(self, model: torch.nn.Module, method: Method, optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
         """Hand model and optimiser to DeepSpeed.
@@ -47,11 +62,22 @@ class ZeroRedundancy(SingleDevice):
         objective = Objective(model, method, self.autocast)  # DeepSpeed switches off the one around its forward pass
         with self.ranks.guarded(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
+            if self.hands_out:
+                OneByOne(objective, self.ranks).share_out(settings)
             self._engine, *_ = deepspeed.initialize(
                 model=objective, optimizer=optimizer, config=settings, dist_init_required=False
             )
         self._zero.check_grad_overflow = True
+        if isinstance(optimizer, torch.optim.Adagrad):
+            self._begin_sums()
         return optimizer
+
+    def _begin_sums(self) -> None:
+        """Give Adagrad, which begins its state when it is made, the state of DeepSpeed's flat parts."""
+        for group in self._inner.param_groups:
+            for flat in group["params"]:
+                begun = torch.full_like(flat, group["initial_accumulator_value"], requires_grad=False)
+                self._inner.state[flat] = {"step": torch.tensor(0.0), "sum": begun}
 
     @property
     def _zero(self) -> Any:
@@ -142,7 +168,7 @@ class ZeroRedundancy(SingleDevice):
         kept: dict[str, Any] = next(
             (state for state in (self._inner.state.get(flat, {}) for flat in self._flat) if state), {}
         )
-        tensors = {name: one for name, one in kept.items() if isinstance(one, torch.Tensor)}
+        tensors = {name: one if isinstance(one, torch.Tensor) else torch.tensor(one) for name, one in kept.items()}
         return (
             [name for name, one in tensors.items() if one.ndim],
             {name: one for name, one in tensors.items() if not one.ndim},
@@ -236,4 +262,7 @@ def _deepspeed(device: str) -> Any:
             "DeepSpeed is not installed", place="parallel.engine", remedy="pip install 'luthier[deepspeed]'"
         ) from error
     logging.getLogger("DeepSpeed").setLevel(logging.ERROR)
+    # Its exchange through shared memory is compiled at first use, which takes a compiler and a minute, and every later
+    # run hangs where that was cut off; gloo carries the same.
+    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
     return deepspeed

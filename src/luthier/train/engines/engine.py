@@ -21,6 +21,14 @@ class Engine(Protocol):
     compute: torch.dtype
     ranks: Ranks
 
+    @property
+    def hands_out(self) -> bool:
+        """Whether the first process alone needs the model's weights, and the others are handed theirs by ``wrap``."""
+
+    @property
+    def exchanges(self) -> bool:
+        """Whether a forward pass is an exchange, which all processes have to be in."""
+
     def wrap(self, model: torch.nn.Module) -> torch.nn.Module:
         """The model on its device, or this process's part of it there, ready for forward passes."""
 

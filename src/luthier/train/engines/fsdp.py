@@ -9,7 +9,7 @@ from types import MethodType
 from typing import Any, cast
 
 import torch
-from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp import (
     CPUOffloadPolicy,
     FSDPModule,
@@ -23,9 +23,11 @@ from transformers import PreTrainedModel
 from luthier.data.batch import Batch
 from luthier.errors import RunError
 from luthier.methods.method import Loss, Method
+from luthier.model.hollow import may_be_hollow
 from luthier.recipe import Recipe
 from luthier.train.engines.gathered import gathered
-from luthier.train.engines.single import SingleDevice
+from luthier.train.engines.handed_out import HandedOut
+from luthier.train.engines.single import SingleDevice, narrow_frozen
 from luthier.train.ranks import Ranks
 
 # No objective writes into what a layer returns.
@@ -35,25 +37,32 @@ warnings.filterwarnings("ignore", message="FSDP2-wrapped module .* returned a vi
 class FullyShared(SingleDevice):
     """Each process holds its part of every parameter; a layer is whole only while it computes."""
 
+    exchanges = True
+
     def __init__(self, recipe: Recipe, ranks: Ranks) -> None:
         super().__init__(recipe)
         self.ranks = ranks
         if self.device.type == "cuda":
             self.device = torch.device("cuda", ranks.local)
         self._parallel, self._packed = recipe.parallel, recipe.quantise.bits < 16
+        self.hands_out = ranks.count > 1 and may_be_hollow(recipe)
 
     def wrap(self, model: torch.nn.Module) -> torch.nn.Module:
-        """Shard every layer, then what is left around them.
+        """Shard every layer, then what is left around them; one at a time is whole on the device.
 
         Raises:
             RunError: ``parallel.wrap`` names classes that the model has no layer of.
         """
         settings = self._settings()
-        if "offload_policy" not in settings:
-            model = super().wrap(model)
-        for layer in units(model, self._parallel.wrap):
-            fully_shard(layer, **settings)
-        fully_shard(transformer(model), **settings)
+        if self._narrow and self.compute is not torch.float32:
+            narrow_frozen(model, self.compute)
+        share = HandedOut(model, self.device, self.ranks) if self.hands_out else None
+        for unit in (*units(model, self._parallel.wrap), transformer(model)):
+            if share is not None:
+                share.fill(unit)
+            fully_shard(unit, **settings)
+        whole = [name for name, one in model.named_parameters() if not isinstance(one, DTensor)]
+        assert not whole, f"not shared out: {', '.join(whole[:3])}"
         return model
 
     def _settings(self) -> dict[str, Any]:
@@ -63,7 +72,7 @@ class FullyShared(SingleDevice):
         they are numbers of no type, and a cast would be their end.
         """
         settings: dict[str, Any] = {
-            "mesh": init_device_mesh(self.device.type, (self.ranks.count,)),
+            "mesh": self._mesh(),
             "reshard_after_forward": self._parallel.stage == 3,
         }
         if self.compute is not torch.float32 and not self._packed:
@@ -73,6 +82,13 @@ class FullyShared(SingleDevice):
         if self._parallel.offload_parameters and self.device.type == "cuda":
             settings["offload_policy"] = CPUOffloadPolicy()
         return settings
+
+    def _mesh(self) -> DeviceMesh:
+        """All processes in one row; for hybrid sharding a row for each machine, which holds the whole model once."""
+        count, local = self.ranks.count, max(self.ranks.all(self.ranks.local)) + 1
+        if not self._parallel.fsdp_config.get("hybrid") or count % local:
+            return init_device_mesh(self.device.type, (count,))
+        return init_device_mesh(self.device.type, (count // local, local), mesh_dim_names=("copies", "parts"))
 
     def attach(self, model: torch.nn.Module, method: Method, optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
         """Let the objective run inside the model's hooks, whichever of its parts it calls."""

@@ -20,6 +20,7 @@ class Unshared:
 
     device: torch.device
     ranks = Ranks()
+    hands_out = exchanges = False
 
     def attach(self, model: torch.nn.Module, method: Method, optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
         """Nothing to bind."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from luthier.recipe import Recipe
@@ -49,3 +50,16 @@ def nested(flat: dict[str, Any]) -> dict[str, Any]:
         else:
             inner[last] = nested(value) if isinstance(value, dict) else value
     return tree
+
+
+def flat(tree: dict[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    """A tree's leaves by their dotted names.
+
+    >>> dict(flat({"zero_optimization": {"stage": 3}, "x": 1}))
+    {'zero_optimization.stage': 3, 'x': 1}
+    """
+    for name, value in tree.items():
+        if isinstance(value, dict):
+            yield from flat(value, f"{above}{name}.")
+        else:
+            yield above + name, value
