@@ -266,16 +266,17 @@ class Contender:
 
 
 def field(trl: str | None) -> dict[str, list[tuple[str, str, str, str]]]:
-    """Precision -> (name, Python, program, setting) of each contender; fp32 is for the useful share alone."""
+    """Precision -> (name, Python, program, setting) of each contender."""
     ours = [("1 pack", "1 none"), ("2 packs", "2 none"), ("LoRA, 2 packs", "2 lora")]
     theirs = [("packed, 1 row", "packed 1"), ("packed, 2 rows", "packed 2"), ("padded", "padded 4")] if trl else []
+    every = [
+        *((f"luthier, {name}", sys.executable, OURS, setting) for name, setting in ours),
+        *((f"TRL, {name}", trl or "", THEIRS, setting) for name, setting in theirs),
+        ("transformers.Trainer, padded", sys.executable, THEIRS, "trainer 4"),
+    ]
     return {
-        "bf16": [
-            *((f"luthier, {name}", sys.executable, OURS, setting) for name, setting in ours),
-            *((f"TRL, {name}", trl or "", THEIRS, setting) for name, setting in theirs),
-            ("transformers.Trainer, padded", sys.executable, THEIRS, "trainer 4"),
-        ],
-        "fp32": [(f"luthier, {name}", sys.executable, OURS, setting) for name, setting in ours[:2]],
+        "bf16": every,
+        "fp32": [one for one in every if "LoRA" not in one[0]],
     }
 
 
