@@ -16,6 +16,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, GlmConfig, PreTrained
 
 from luthier.model.adapter_files import starts_as_nothing
 from luthier.model.chatglm import glm_config, is_chatglm
+from luthier.model.safe import check_model
 from luthier.recipe import Recipe
 
 
@@ -31,14 +32,21 @@ def may_be_hollow(recipe: Recipe) -> bool:
 
 
 def hollow_model(directory: Path, attention: str) -> PreTrainedModel:
-    """The modules of a saved model; to be built inside ``torch.device("meta")``."""
+    """The modules of a saved model; to be built inside ``torch.device("meta")``.
+
+    Raises:
+        ModelError: the directory holds code or pickles.
+    """
+    check_model(directory)
     if is_chatglm(directory):
         tree = glm_config(json.loads((directory / "config.json").read_text(encoding="utf-8")), str(directory))
         config: Any = GlmConfig(**{key: value for key, value in tree.items() if key != "model_type"})
     else:
-        config = AutoConfig.from_pretrained(str(directory), local_files_only=True)
+        config = AutoConfig.from_pretrained(str(directory), local_files_only=True, trust_remote_code=False)
     config.name_or_path = str(directory)
-    made: PreTrainedModel = AutoModelForCausalLM.from_config(config, attn_implementation=attention)
+    made: PreTrainedModel = AutoModelForCausalLM.from_config(
+        config, attn_implementation=attention, trust_remote_code=False
+    )
     return made
 
 
