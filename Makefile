@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test fast check format install clean
+.PHONY: demo test fast check format install clean oracle
 
 ## make demo: install Luthier, pretrain a small model, fine-tune it, ask it questions, show the report
 demo: $(VENV)/.luthier
@@ -24,6 +24,15 @@ test: check
 ## make fast: the checks' little sister, for every save
 fast: $(VENV)/.dev
 	$(BIN)/python -m pytest -n 2 -m "not slow and not oracle"
+
+## make oracle: ask TRL itself what tests/oracle/golden keeps of it (a virtual environment of its own, some minutes)
+oracle: $(VENV)/.dev $(VENV)-trl/.made
+	LUTHIER_ORACLE_TRL=$(CURDIR)/$(VENV)-trl/bin/python $(BIN)/python -m pytest tests/oracle -m oracle
+
+$(VENV)-trl/.made:
+	$(PYTHON) -m venv $(VENV)-trl
+	$(VENV)-trl/bin/python -m pip install --quiet --disable-pip-version-check "trl==1.16.*" "peft>=0.18" "torch<=2.13.0"
+	@touch $@
 
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check .
@@ -49,4 +58,4 @@ $(VENV)/.dev: $(VENV)/.luthier pyproject.toml
 	@touch $@
 
 clean:
-	rm -rf $(VENV) runs build dist
+	rm -rf $(VENV) $(VENV)-trl runs build dist

@@ -134,8 +134,29 @@ def kto_loss(job: dict[str, Any]) -> float:
     return float(KTOTrainer._compute_loss(this, this.model, inputs, False))
 
 
+def reward_loss(job: dict[str, Any]) -> float:
+    """TRL's loss of rewards."""
+    from trl import RewardTrainer
+
+    rewards = torch.tensor(job["chosen"] + job["rejected"], dtype=torch.float64)[:, None]
+    this = trainer_like(
+        args=types.SimpleNamespace(center_rewards_coefficient=job["centre"] or None),
+        model=types.SimpleNamespace(training=False),
+    )
+    model = lambda **_: types.SimpleNamespace(logits=rewards)  # noqa: E731
+    return float(RewardTrainer.compute_loss(this, model, {}))
+
+
+def versions(job: dict[str, Any]) -> dict[str, str]:
+    """What answers."""
+    from importlib.metadata import version
+
+    return {name: version(name) for name in ("trl", "transformers", "torch", "peft")}
+
+
 def run(job: dict[str, Any]) -> dict[str, Any]:
-    """Losses of a real trainer's steps, on rows of token ids taken in their order."""
+    """Losses of a real trainer's steps, on rows of token ids taken in their order; and whether the trainer itself makes
+    these ids of the same texts."""
     from datasets import Dataset
     from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 
@@ -146,6 +167,9 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
     reward = job["kind"] == "reward"
     if reward:
         model = AutoModelForSequenceClassification.from_pretrained(job["model"], num_labels=1, dtype=torch.float32)
+        torch.manual_seed(job["seed"])
+        model.score = torch.nn.Linear(model.score.in_features, 1, bias=False)
+        torch.nn.init.normal_(model.score.weight, std=model.config.initializer_range)
     else:
         model = AutoModelForCausalLM.from_pretrained(job["model"], dtype=torch.float32)
     trainer_class, config_class, rows = _kind(job)
@@ -187,15 +211,25 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
         torch.manual_seed(job["seed"])
         extra["peft_config"] = LoraConfig(task_type="CAUSAL_LM", **job["lora"])
     trainer = Watched(model=model, args=arguments, train_dataset=texts, processing_class=tokenizer, **extra)
-    own = [{key: row[key] for key in rows[0] if key in row} for row in trainer.train_dataset]
+    shared = [key for key in rows[0] if key in trainer.train_dataset.column_names and not key.startswith("KL_")]
+    same_ids = bool(shared) and all(
+        own[key] == row[key] for own, row in zip(trainer.train_dataset, rows, strict=True) for key in shared
+    )
     if job.get("weights"):
         from safetensors.torch import load_file
 
-        trainer.model.load_state_dict(load_file(job["weights"]), strict=False)
+        saved = {_loaded_name(name): one for name, one in load_file(job["weights"]).items()}
+        missed = trainer.model.load_state_dict(saved, strict=False).unexpected_keys
+        assert saved and not missed, missed
     kept = [{name: row[name] for name in row if name.startswith("ref_")} for row in trainer.train_dataset]
     trainer.train_dataset = Dataset.from_list([row | reference for row, reference in zip(rows, kept, strict=True)])
     trainer.train()
-    return {"losses": losses, "own": own[:8]}
+    return {"losses": losses, "same_ids": same_ids}
+
+
+def _loaded_name(name: str) -> str:
+    """What a saved adapter's tensor is called in a model that trains it."""
+    return name.removesuffix(".weight") + ".default.weight"
 
 
 def _kind(job: dict[str, Any]) -> tuple[Any, Any, list[dict[str, Any]]]:
@@ -214,6 +248,10 @@ def _kind(job: dict[str, Any]) -> tuple[Any, Any, list[dict[str, Any]]]:
             for one, other in zip(part, shifted, strict=True):
                 one["KL_completion_ids"] = other
         return KTOTrainer, KTOConfig, rows
+    if kind == "sft":
+        from trl import SFTConfig, SFTTrainer
+
+        return SFTTrainer, SFTConfig, rows
     if kind == "reward":
         from trl import RewardConfig, RewardTrainer
 
@@ -245,7 +283,14 @@ def _kind(job: dict[str, Any]) -> tuple[Any, Any, list[dict[str, Any]]]:
     return CPOTrainer, CPOConfig, made
 
 
-JOBS = {"dpo_loss": dpo_loss, "likelihood_loss": likelihood_loss, "kto_loss": kto_loss, "run": run}
+JOBS = {
+    "dpo_loss": dpo_loss,
+    "kto_loss": kto_loss,
+    "likelihood_loss": likelihood_loss,
+    "reward_loss": reward_loss,
+    "run": run,
+    "versions": versions,
+}
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
