@@ -186,6 +186,8 @@ def test_the_files_are_what_they_are_called() -> None:
     dialects = {file.name: read(file).dialect for file in FILES.iterdir() if file.is_file()}
     assert dialects == {
         "axolotl.yml": "axolotl",
+        "axolotl_qlora.yml": "axolotl",
+        "firefly_qlora.json": "firefly",
         "training_arguments.txt": "training_arguments",
         "firefly.json": "firefly",
         "peft_sft.sh": "peft_sft",

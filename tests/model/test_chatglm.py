@@ -131,6 +131,13 @@ def test_its_own_names_of_layers_are_understood(targets: Any, becomes: Any) -> N
     assert native_names(adapter, "gpt_neox") == adapter
 
 
+def test_its_names_of_layers_are_llamas_where_a_file_of_its_trains_one() -> None:
+    adapter = Adapter(kind="lora", targets=("query_key_value", "dense_h_to_4h"))
+    for architecture in ("llama", "qwen2"):
+        wanted = ("q_proj", "k_proj", "v_proj", "gate_proj", "up_proj")
+        assert native_names(adapter, architecture).targets == wanted
+
+
 def test_names_are_understood_wherever_an_adapter_names_layers() -> None:
     adapter = Adapter(kind="lora", modules_to_save=("output_layer",), rank_pattern={"query_key_value": 4})
     native = native_names(adapter, "glm")

@@ -44,6 +44,10 @@ NAMES = {
     "word_embeddings": ("embed_tokens",),
     "output_layer": ("lm_head",),
 }
+LIKE_LLAMA = ("llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2")
+"""Architectures whose layers are called as Llama's: GLM's names, but for two matrices in the place of one."""
+
+OF_LLAMA = {**NAMES, "dense_h_to_4h": ("gate_proj", "up_proj")}
 _NAME = re.compile(rf"(?<![A-Za-z0-9_])({'|'.join(NAMES)})(?![A-Za-z0-9_])")
 
 
@@ -172,36 +176,38 @@ def glm_parameters(
 
 
 def native_names(adapter: Adapter, architecture: str) -> Adapter:
-    """The adapter's settings with ChatGLM3's names of layers as GLM's: ``query_key_value`` is q, k and v.
+    """The adapter's settings with ChatGLM3's names of layers as GLM's, or as Llama's where a file of ChatGLM3's trains
+    one: ``query_key_value`` is q, k and v.
 
     In a pattern each name becomes a choice. Another architecture's settings stay as they are.
     """
-    if architecture != "glm":
+    if architecture not in ("glm", *LIKE_LLAMA):
         return adapter
+    own = NAMES if architecture == "glm" else OF_LLAMA
     changed: dict[str, Any] = {
-        "modules_to_save": tuple(new for name in adapter.modules_to_save for new in _names(name)),
-        "rank_pattern": {_pattern(name): rank for name, rank in adapter.rank_pattern.items()},
-        "alpha_pattern": {_pattern(name): alpha for name, alpha in adapter.alpha_pattern.items()},
+        "modules_to_save": tuple(new for name in adapter.modules_to_save for new in _names(name, own)),
+        "rank_pattern": {_pattern(name, own): rank for name, rank in adapter.rank_pattern.items()},
+        "alpha_pattern": {_pattern(name, own): alpha for name, alpha in adapter.alpha_pattern.items()},
     }
     if isinstance(adapter.targets, str):
-        changed["targets"] = _pattern(adapter.targets)
+        changed["targets"] = _pattern(adapter.targets, own)
     else:
-        changed["targets"] = tuple(dict.fromkeys(new for name in adapter.targets for new in _names(name)))
+        changed["targets"] = tuple(dict.fromkeys(new for name in adapter.targets for new in _names(name, own)))
     return adapter.model_copy(update=changed)
 
 
-def _names(name: str) -> Iterator[str]:
+def _names(name: str, own: Mapping[str, tuple[str, ...]]) -> Iterator[str]:
     found = _NAME.search(name)
     if found is None:
         yield name
         return
-    for new in NAMES[found[1]]:
-        for rest in _names(name[found.end() :]):
+    for new in own[found[1]]:
+        for rest in _names(name[found.end() :], own):
             yield name[: found.start()] + new + rest
 
 
-def _pattern(pattern: str) -> str:
+def _pattern(pattern: str, own: Mapping[str, tuple[str, ...]]) -> str:
     def choice(found: re.Match[str]) -> str:
-        return NAMES[found[1]][0] if len(NAMES[found[1]]) == 1 else f"(?:{'|'.join(NAMES[found[1]])})"
+        return own[found[1]][0] if len(own[found[1]]) == 1 else f"(?:{'|'.join(own[found[1]])})"
 
     return _NAME.sub(choice, pattern)
