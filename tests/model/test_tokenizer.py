@@ -54,6 +54,54 @@ def test_a_trained_tokenizer_gives_every_text_back(trained: Path, text: str) -> 
     assert encoder.decode(encoder.encode([text])[0]) == text
 
 
+PIECES = TokenizerTraining(kind="sentencepiece", vocabulary=330)
+
+
+@pytest.fixture(scope="module")
+def pieces(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("pieces")
+    train_tokenizer(TEXTS, PIECES, folder)
+    return folder
+
+
+def test_a_trained_tokenizer_of_pieces_is_put_together_as_llamas(pieces: Path) -> None:
+    encoder = Encoder.open(pieces)
+    assert encoder.vocabulary == 330
+    assert [encoder.tokenizer.token_to_id(token) for token in PIECES.special] == [0, 1, 2]
+    assert [encoder.tokenizer.id_to_token(number) for number in (3, 258)] == ["<0x00>", "<0xFF>"]
+    assert encoder.control == {"<|endoftext|>", "<|im_start|>", "<|im_end|>"}
+    told = encoder.tokenizer.encode("Mira lives<|im_end|>", add_special_tokens=False).tokens
+    assert told[-1] == "<|im_end|>" and told[0].startswith("▁") and len(told) < len("Mira lives")
+
+
+@pytest.mark.parametrize(
+    "text", ["Mira lives in the mill", "two  spaces\n\ttab", "日本語 é 😀", "\x00\x1b", "a<0x41>b"]
+)
+def test_a_trained_tokenizer_of_pieces_gives_every_text_back(pieces: Path, text: str) -> None:
+    encoder = Encoder.open(pieces)
+    ids = encoder.encode([text])[0]
+    assert encoder.decode(ids) == text
+    assert AutoTokenizer.from_pretrained(pieces).decode(ids) == text
+
+
+def test_characters_without_a_token_become_their_bytes(pieces: Path) -> None:
+    ids = Encoder.open(pieces).encode(["é"])[0]
+    assert [Encoder.open(pieces).tokenizer.id_to_token(int(one)) for one in ids] == ["▁", "<0xC3>", "<0xA9>"]
+
+
+def test_transformers_reads_a_trained_tokenizer_of_pieces_alike(pieces: Path) -> None:
+    theirs = AutoTokenizer.from_pretrained(pieces)
+    text = "Mira lives<|im_end|>\nin the mill"
+    assert theirs(text)["input_ids"] == list(Encoder.open(pieces).encode([text])[0])
+
+
+def test_a_vocabulary_of_pieces_is_no_larger_than_asked_for_however_many_characters_there_are(tmp_path: Path) -> None:
+    letters = "".join(chr(0x4E00 + number) for number in range(500))
+    train_tokenizer([letters, "some words and some more words"], PIECES, tmp_path)
+    encoder = Encoder.open(tmp_path)
+    assert encoder.vocabulary <= 330 and encoder.decode(encoder.encode([letters])[0]) == letters
+
+
 def test_transformers_reads_a_trained_tokenizer_alike(trained: Path) -> None:
     theirs = AutoTokenizer.from_pretrained(trained)
     text = "Mira lives<|im_end|>\n"

@@ -8,10 +8,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-
 from luthier.errors import ModelError
 from luthier.model.chatglm_tokenizer import is_chatglm_tokenizer, write_chatglm_tokenizer
+from luthier.model.tokenizer_training import byte_level, with_blanks
 from luthier.recipe.tokenizer import TokenizerTraining
 
 FILES = (
@@ -26,19 +25,10 @@ FILES = (
 
 
 def train_tokenizer(texts: Iterable[str], spec: TokenizerTraining, directory: Path) -> None:
-    """Train a byte-level BPE tokenizer (Radford et al. 2019) and write it in the Hugging Face layout."""
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=spec.vocabulary,
-        special_tokens=list(spec.special),
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator(texts, trainer)
+    """Train a tokenizer of the kind that is asked for, and write it in the Hugging Face layout."""
+    train = {"bpe": byte_level, "sentencepiece": with_blanks}[spec.kind]
     directory.mkdir(parents=True, exist_ok=True)
-    tokenizer.save(str(directory / "tokenizer.json"))
+    train(texts, spec).save(str(directory / "tokenizer.json"))
     config = {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "eos_token": spec.eos,

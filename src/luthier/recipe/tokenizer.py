@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from luthier.recipe.field import Section, setting
 
 
 class TokenizerTraining(Section):
-    """A byte-level BPE tokenizer trained on the run's own training data."""
+    """A tokenizer trained on the run's own training data."""
 
+    kind: Literal["bpe", "sentencepiece"] = setting(
+        "bpe",
+        en="bpe: byte-level BPE, as GPT-2 and Llama 3 have it; sentencepiece: BPE over characters with ▁ for a blank and bytes for rare characters, as Llama 2 has it.",
+        zh="bpe:字节级 BPE,与 GPT-2、Llama 3 相同;sentencepiece:以字符为单位的 BPE,空格记作 ▁,罕见字符拆成字节,与 Llama 2 相同。",
+        up=(
+            "sentencepiece where other software expects Llama 2's form, or for scripts whose characters are several bytes.",
+            "其他软件要求 Llama 2 的形式,或文字每个字符占多个字节时用 sentencepiece。",
+        ),
+        down=("bpe gives every text back to the byte.", "bpe 可逐字节还原任何文本。"),
+        cost=(
+            "sentencepiece spends 256 rows of the vocabulary on bytes and one on each frequent character.",
+            "sentencepiece 的词表中有 256 行是字节,每个常用字符各占一行。",
+        ),
+    )
     vocabulary: int = setting(
         2048,
         ge=300,
