@@ -169,9 +169,10 @@ def test_files_of_others_are_not_taken(text: str) -> None:
         (
             "lr_scheduler_type",
             {"lr_scheduler_type": "SchedulerType.REDUCE_ON_PLATEAU"},
-            Outcome.REFUSED,
-            "write cosine or linear",
+            Outcome.APPLIED,
+            "told after each evaluation",
         ),
+        ("warmup_ratio", {"lr_scheduler_type": "greedy", "warmup_ratio": 0.1}, Outcome.INERT, "greedy has no warm-up"),
         ("lr_scheduler_type", {"lr_scheduler_type": "warmup_stable_decay"}, Outcome.REFUSED, "num_decay_steps"),
         ("lr_scheduler_kwargs", {"lr_scheduler_kwargs": {"power": 2}}, Outcome.REFUSED, "takes no power"),
         (
@@ -243,6 +244,28 @@ def test_what_is_said(key: str, keys: dict[str, Any], outcome: Outcome, said: st
     ("keys", "setting", "value"),
     [
         ({"lr_scheduler_type": "constant"}, "schedule.warmup_steps", 0),
+        ({"lr_scheduler_type": "greedy"}, "schedule.args", {"mode": "min"}),
+        (
+            {"lr_scheduler_type": "greedy", "lr_scheduler_kwargs": {"mode": "max", "min_lr": 1e-5, "verbose": True}},
+            "schedule.args",
+            {"mode": "max", "min_lr": 1e-5},
+        ),
+        *(
+            (
+                {
+                    "lr_scheduler_type": "reduce_lr_on_plateau",
+                    "learning_rate": 1e-4,
+                    "lr_scheduler_kwargs": {"min_lr": 1e-5, "patience": 2},
+                },
+                setting,
+                value,
+            )
+            for setting, value in (
+                ("schedule.minimum", pytest.approx(0.1)),
+                ("schedule.args", {"mode": "min", "patience": 2}),
+                ("schedule.warmup_steps", 0),
+            )
+        ),
         *(
             (
                 {

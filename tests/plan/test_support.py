@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import luthier
-from luthier.dialects import names
+from luthier.dialects import deepspeed_rows, names
 from luthier.dialects.axolotl.training import OWN_OPTIMIZERS
 from luthier.dialects.names import optimizer
 from luthier.plan.support import rows, unsupported
@@ -53,6 +53,7 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("evaluate.generate", {"method": {"kind": "reward"}, "evaluate": {"generate": True}, "data": {"test": ROWS}}),
     ("adapter.kind", {"method": {"kind": "reward"}, "adapter": {"kind": "prefix"}}),
     ("output.merge", {"method": {"kind": "reward"}, "adapter": {"kind": "lora"}, "output": {"merge": True}}),
+    ("schedule.args.cycle_momentum", {"schedule": {"kind": "one_cycle"}, "optimizer": {"kind": "adafactor"}}),
     ("parallel", {"parallel": {"tensor": 2}}),
     ("parallel", {"parallel": {"context": 2}}),
     ("data.evaluate.weight", {"data": {"evaluate": [{"path": "a", "weight": 0.5}]}}),
@@ -211,7 +212,9 @@ def test_optimisers_of_low_rank_need_to_be_told_their_layers(kind: str) -> None:
 
 def test_every_optimiser_that_a_file_can_name_is_known() -> None:
     """Red when a dialect hands over a name that would be called misspelt."""
-    named = {optimizer(name) for name in names.OPTIMIZERS} | set(OWN_OPTIMIZERS)
+    named = (
+        {optimizer(name) for name in names.OPTIMIZERS} | set(OWN_OPTIMIZERS) | set(deepspeed_rows.OPTIMIZERS.values())
+    )
     assert named - {*OPTIMIZERS, *STANDS_IN, *REFUSED} == set()
 
 

@@ -113,3 +113,13 @@ def test_two_recipes_share_no_defaults() -> None:
 def test_a_recipe_cannot_be_changed(name: str) -> None:
     with pytest.raises(ValidationError, match="frozen"):
         setattr(Recipe(), name, 3)
+
+
+def test_an_optimiser_of_several_names_has_one_here() -> None:
+    for name, kind in {
+        "lion": "lion_32bit",
+        "adamw_torch": "adamw",
+        "adamw_torch_fused": "adamw",
+        "sgd": "sgd",
+    }.items():
+        assert Recipe.model_validate({"optimizer": {"kind": name}}).optimizer.kind == kind

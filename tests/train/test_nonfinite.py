@@ -15,7 +15,7 @@ from luthier.errors import RunError
 from luthier.recipe import Recipe
 from luthier.record.events import Stepped
 from luthier.train.loop import one_step, planned_steps, train
-from luthier.train.nonfinite import rows_told, watching
+from luthier.train.nonfinite import Finding, rows_told, together, watching
 from luthier.train.scaler import Scaler
 from luthier.train.work import Progress, Work
 from tests.conftest import World
@@ -103,6 +103,32 @@ def test_a_gradient_that_is_not_finite_is_traced_to_its_row_and_parameter(world:
     [(_, message, rows)] = told
     assert rows == (row,)
     assert "its gradient is not finite, first in the gradient of model.layers.0." in message
+
+
+def test_among_processes_each_looks_at_its_own_micro_batches(world: World, recipe: Recipe) -> None:
+    """Whole ones, all of them, in each: the rows named are those of the micro-batch at fault."""
+    work, told = watched(world, recipe, micro=2, accumulation=2)
+    step, epoch, micros = next(planned_steps(work.feed, 0, 1))
+    token, row = rare(work, micros)
+    hook = spoil(work, "model.layers.1.mlp.up_proj", token)
+    event = one_step(replace(work, alone=False), step, epoch, micros)
+    assert event.cause == "loss"
+    hook.remove()
+    [(_, message, rows)] = told
+    assert row in rows and len(rows) == 2
+    assert "first in model.layers.1.mlp.up_proj of rank 0" in message
+    work.model.get_submodule("model.layers.0.mlp.down_proj").register_full_backward_pre_hook(
+        lambda module, grads: tuple(one * float("inf") for one in grads)
+    )
+    assert one_step(replace(work, alone=False), step, epoch, micros).cause == "gradient"
+    assert "first in the gradient of model.layers.0." in told[1][1] and "of rank 0" in told[1][1]
+    assert len(told[1][2]) == 4 and all(one.grad is None for one in work.model.parameters())
+
+
+def test_findings_of_several_processes_name_them() -> None:
+    found = together([("model.norm", ["a:1"]), ("", []), ("the loss", ["b:2"])])
+    assert found.where == "model.norm of rank 0 and in the loss of rank 2" and found.rows == ("a:1", "b:2")
+    assert together([("", []), ("", [])]) == Finding()
 
 
 def test_weights_that_are_not_finite_are_named(world: World, recipe: Recipe) -> None:

@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from transformers import Trainer, TrainingArguments
 
 from luthier.errors import CheckpointError, RecipeError
+from luthier.plan.instead import substituted
 from luthier.recipe import Recipe
 from luthier.recipe.optimizers import NEEDS_TARGETS, OPTIMIZERS
 from luthier.recipe.validate import build
@@ -30,8 +31,12 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning:torchao"),
 ]
 
-DEV = ("", "bitsandbytes", "schedulefree")
-"""Packages that every check has; tests of others run where those are installed."""
+DEV = (
+    *("", "apollo_torch", "bitsandbytes", "came_pytorch", "galore_torch"),
+    *("lion_pytorch", "optimi", "schedulefree"),
+)
+"""Packages that every check has. Tests of torchao run where it is installed: transformers loads it wherever it is, and
+every start would be slower."""
 
 RATE, DECAY, STEPS = 1e-2, 0.1, 5
 ARGS: dict[str, dict[str, Any]] = {
@@ -42,6 +47,7 @@ ARGS: dict[str, dict[str, Any]] = {
 }
 UPSTREAM = {"adamw": "adamw_torch", "optimi_adamw": "", "lion_pytorch": "", "muon": "", "lamb": "", "lars": ""}
 UPSTREAM |= {"ao_adamw_8bit": "adamw_torch_8bit", "ao_adamw_4bit": "adamw_torch_4bit"}
+UPSTREAM |= {"ao_adamw_fp8": "", "came_pytorch": ""}
 
 
 class Small(torch.nn.Module):
@@ -99,9 +105,12 @@ def upstream(kind: str, model: Small, folder: Path) -> torch.optim.Optimizer:
             "lion_pytorch": "lion_pytorch.Lion",
             "lamb": "bitsandbytes.LAMB",
             "lars": "bitsandbytes.LARS",
-        }[kind].partition(".")
+            "ao_adamw_fp8": "torchao.optim.adam.AdamWFp8",
+            "came_pytorch": "came_pytorch.CAME",
+        }[kind].rpartition(".")
         package = package + ".optim" if package == "bitsandbytes" else package
         constants: dict[str, Any] = {"momentum": 0.9} if kind == "lars" else {"betas": (0.9, 0.999)}
+        constants = {} if kind == "came_pytorch" else constants
         constants |= {"eps": 1e-8} if kind in ("optimi_adamw", "lamb") else {}
         made = getattr(sys.modules[package], name)([decayed, spared], lr=RATE, **constants)
         return made  # type: ignore[no-any-return]
@@ -252,6 +261,29 @@ def test_its_state_is_as_large_as_the_plan_says(kind: str) -> None:
     assert held <= told + 0.05
     if kind not in (*NEEDS_TARGETS, "adafactor"):
         assert held >= told - 0.01
+
+
+@pytest.mark.parametrize("kind", ["lomo", "adalomo"])
+def test_what_updates_within_the_backward_pass_has_the_same_steps_after_it(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import lomo_optim as library
+
+    monkeypatch.setattr(torch.Tensor, "cuda", lambda self: self)  # where AdaLomo keeps its state, asked or not
+    theirs, mine = Small(), Small()
+    one = library.Lomo(theirs, lr=RATE) if kind == "lomo" else library.AdaLomo(theirs, lr=RATE)
+    asked, told = substituted(recipe(kind, weight_decay=0.0, args={}))
+    assert told[0].asked == kind and "after the backward pass" in told[0].why
+    two = build_optimizer(mine, asked)
+    for step in range(STEPS):
+        ids = torch.tensor([step, 2 * step, 7])
+        one.fused_backward((theirs(ids) ** 2).mean(), RATE)
+        (mine(ids) ** 2).mean().backward()
+        two.step()
+        two.zero_grad()
+    for (name, own), other in zip(mine.named_parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(own, other, rtol=1e-5, atol=1e-6, msg=lambda text, name=name: f"{name}: {text}")
+    assert not torch.equal(mine.linear.weight, Small().linear.weight)
 
 
 def test_muon_takes_hidden_matrices_alone() -> None:

@@ -10,10 +10,15 @@ import pytest
 import torch
 from transformers import get_scheduler
 
-from luthier.errors import RecipeError
+from luthier.errors import RecipeError, RunError
 from luthier.recipe import Recipe
+from luthier.recipe.schedule import FOLLOWING, WHOLE
 from luthier.registry import names
-from luthier.train.schedule import CONSTANTS, Place, learning_rates, warmup_steps
+from luthier.train import following
+from luthier.train.schedule import Place, learning_rates, warmup_steps
+from luthier.train.schedule_constants import CONSTANTS
+from luthier.train.whole_rates import momentum_of, put_momentum
+from luthier.train.work import Progress
 
 PEAK, TOTAL = 0.1, 40
 
@@ -84,7 +89,116 @@ def test_rates_equal_transformers(
 
 
 def test_every_curve_of_the_registry_is_compared_and_says_what_it_takes() -> None:
-    assert {one[0] for one in SAME} | {"rex"} == set(names("schedules")) == set(CONSTANTS)
+    others = {"rex", "log_sweep", "one_cycle", *FOLLOWING}
+    assert {one[0] for one in SAME} | others == set(names("schedules")) == set(CONSTANTS)
+
+
+@pytest.mark.parametrize(
+    ("constants", "warm"),
+    [
+        *(({}, warm) for warm in (0, 2, 10)),
+        ({"div_factor": 10.0, "final_div_factor": 100.0, "anneal_strategy": "linear"}, 10),
+        ({"three_phase": True, "base_momentum": 0.8, "max_momentum": 0.9}, 2),
+        ({"three_phase": True}, 10),
+        ({"cycle_momentum": False}, 10),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("cls", [torch.optim.AdamW, torch.optim.SGD])
+def test_one_cycle_is_torchs_its_momentum_too(
+    constants: dict[str, Any], warm: int, cls: type[torch.optim.Optimizer]
+) -> None:
+    theirs, ours = (cls([torch.nn.Parameter(torch.zeros(1))], lr=PEAK) for _ in range(2))  # type: ignore[call-arg]
+    scheduler = torch.optim.lr_scheduler.OneCycleLR(
+        theirs, max_lr=PEAK, total_steps=TOTAL, pct_start=warm / TOTAL, **constants
+    )
+    made = recipe("one_cycle", warmup_steps=warm, args=constants)
+    rate, momentum = learning_rates(made, TOTAL), momentum_of(made.schedule, TOTAL, warm)
+    assert (momentum is None) is (constants.get("cycle_momentum") is False)
+    for step in range(TOTAL):
+        if momentum is not None:
+            put_momentum(ours, momentum(step))
+        mine, other = ours.param_groups[0], theirs.param_groups[0]
+        assert rate(step) == pytest.approx(other["lr"], rel=1e-9, abs=1e-12)
+        assert mine.get("betas", mine.get("momentum")) == pytest.approx(other.get("betas", other.get("momentum")))
+        theirs.step()
+        if step < TOTAL - 1:
+            scheduler.step()
+
+
+def test_one_cycle_of_one_step_of_warm_up_begins_at_the_peak() -> None:
+    """PyTorch divides by zero here."""
+    rate = learning_rates(recipe("one_cycle", warmup_steps=1), TOTAL)
+    assert rate(0) == pytest.approx(PEAK) and rate(TOTAL - 1) == pytest.approx(PEAK / 25 / 1e4)
+
+
+def test_a_sweep_goes_up_in_equal_factors() -> None:
+    rate = learning_rates(recipe("log_sweep", warmup_steps=11, args={"min_lr": 1e-6, "max_lr": 1e-4}), TOTAL)
+    factor = 100 ** (1 / 10)
+    assert [rate(step) for step in range(11)] == pytest.approx([1e-6, *(1e-6 * factor**n for n in range(10))])
+    assert rate(11) == rate(39) == 1e-4
+    usual = learning_rates(recipe("log_sweep", warmup_steps=3), TOTAL)
+    assert (usual(0), usual(3)) == (1e-10, 10.0)
+
+
+EVALUATED = [9.0, 7.0, 7.0, 7.1, 7.0, 6.0, 5.0, 4.0, 3.0, 3.5, 3.4, 3.5, 3.4, float("nan"), 3.4, 2.0, 3.0, 3.0]
+
+FOLLOWED: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
+    ("reduce_lr_on_plateau", {"args": {"patience": 1}}, {"patience": 1}),
+    (
+        "reduce_lr_on_plateau",
+        {
+            "minimum": 0.3,
+            "args": {"patience": 0, "factor": 0.5, "cooldown": 1, "threshold": 0.5, "threshold_mode": "abs"},
+        },
+        {"min_lr": 0.03, "patience": 0, "factor": 0.5, "cooldown": 1, "threshold": 0.5, "threshold_mode": "abs"},
+    ),
+    ("reduce_lr_on_plateau", {"args": {"patience": 1, "mode": "max"}}, {"patience": 1, "mode": "max"}),
+    *(
+        ("greedy", {"args": constants}, constants)
+        for constants in (
+            {"patience": 1, "min_lr": 0.01, "factor": 0.5},
+            {"patience": 0, "min_lr": 0.06, "max_lr": 0.15, "factor": 0.8, "reset_start": 1, "warmup": 1},
+            {"patience": 1, "min_lr": 0.01, "smooth": True, "window_size": 3, "mode": "max"},
+        )
+    ),
+]
+
+
+@pytest.mark.parametrize(("kind", "settings", "constants"), FOLLOWED, ids=str)
+def test_a_rate_that_goes_by_evaluations_is_transformers_and_goes_on_as_it_was(
+    kind: str, settings: dict[str, Any], constants: dict[str, Any]
+) -> None:
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=PEAK)
+    scheduler = get_scheduler(kind, optimizer, scheduler_specific_kwargs=constants)
+    made = recipe(kind, warmup_steps=0, **settings)
+    rate, seen = learning_rates(made, TOTAL), set()
+    for step, value in enumerate(EVALUATED):
+        assert rate(step) == pytest.approx(optimizer.param_groups[0]["lr"], rel=1e-12)
+        seen.add(rate(step))
+        scheduler.step(value)
+        progress = Progress(step=step)
+        following.tell(rate, {"loss": value}, "loss", progress)
+        kept = Progress(extra=json.loads(json.dumps(progress.extra)))
+        rate = learning_rates(made, TOTAL)
+        following.go_on(rate, kept)
+    assert len(seen) > 2
+
+
+def test_a_rate_that_goes_by_evaluations_has_a_warm_up_where_it_is_asked_for() -> None:
+    made = recipe("reduce_lr_on_plateau", warmup_steps=4, args={"patience": 0, "factor": 0.5})
+    rate = learning_rates(made, TOTAL)
+    assert [rate(step) / PEAK for step in range(5)] == pytest.approx([0, 0.25, 0.5, 0.75, 1])
+    for value in (1.0, 1.0):
+        following.tell(rate, {"loss": value}, "loss", Progress())
+    assert [rate(step) / PEAK for step in (2, 4, 39)] == pytest.approx([0.25, 0.5, 0.5])
+
+
+def test_what_is_evaluated_has_to_hold_what_the_rate_goes_by() -> None:
+    rate = learning_rates(recipe("greedy"), TOTAL)
+    with pytest.raises(RunError, match="accuracy is not among"):
+        following.tell(rate, {"loss": 1.0}, "accuracy", Progress())
+    following.tell(learning_rates(recipe("cosine"), TOTAL), {"loss": 1.0}, "accuracy", Progress())
 
 
 @pytest.mark.parametrize("beta", [None, 0.9])
@@ -115,7 +229,7 @@ def test_a_share_of_warm_up_is_rounded_up() -> None:
     assert warmup_steps(recipe("cosine", warmup_steps=500).schedule, 101) == 101
 
 
-@pytest.mark.parametrize("kind", sorted(set(CONSTANTS) - {"constant", "inverse_sqrt"}))
+@pytest.mark.parametrize("kind", sorted(set(CONSTANTS) - {"constant", "inverse_sqrt", *WHOLE, *FOLLOWING}))
 def test_the_minimum_is_where_the_curve_ends(kind: str) -> None:
     cycles = 1.0 if kind == "cosine_with_restarts" else 0.5
     rate = learning_rates(recipe(kind, warmup_steps=0, minimum=0.1, cycles=cycles), 10)
@@ -124,7 +238,7 @@ def test_the_minimum_is_where_the_curve_ends(kind: str) -> None:
 
 
 def test_a_run_that_is_all_warm_up_has_a_rate_at_its_end() -> None:
-    for kind in CONSTANTS:
+    for kind in set(CONSTANTS) - {"log_sweep"}:
         assert 0 <= learning_rates(recipe(kind, warmup_steps=TOTAL), TOTAL)(TOTAL) <= PEAK
 
 
@@ -135,6 +249,10 @@ def test_a_run_that_is_all_warm_up_has_a_rate_at_its_end() -> None:
         ("inverse_sqrt", {"timescale": "long"}, "schedule.args.timescale"),
         ("rex", {"beta": 1.5}, "schedule.args.beta"),
         ("warmup_stable_decay", {"decay_type": ["linear"]}, "schedule.args.decay_type"),
+        ("one_cycle", {"cycle_momentum": 1}, "schedule.args.cycle_momentum"),
+        ("log_sweep", {"min_lr": 0}, "schedule.args.min_lr"),
+        ("greedy", {"factor": 1.0}, "schedule.args.factor"),
+        ("reduce_lr_on_plateau", {"mode": "least"}, "schedule.args.mode"),
     ],
 )
 def test_constants_that_a_curve_has_not_are_refused(kind: str, args: dict[str, Any], place: str) -> None:

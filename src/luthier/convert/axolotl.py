@@ -8,6 +8,7 @@ from luthier.convert.axolotl_data import DATA
 from luthier.convert.axolotl_machine import MACHINE
 from luthier.convert.axolotl_record import RECORD
 from luthier.convert.sheet import Keys, Sheet, Writer, neat, one
+from luthier.convert.training_arguments import share_times
 from luthier.dialects.document import to_yaml
 from luthier.recipe import Recipe
 
@@ -54,9 +55,13 @@ def _schedule(recipe: Recipe) -> Keys:
         constants["num_cycles"] = neat(curve.cycles)
     if kind == "polynomial" and curve.power != 1:
         constants["power"] = neat(curve.power)
-    if constants:
+    if kind == "reduce_lr_on_plateau" and curve.minimum:
+        constants["min_lr"] = share_times(curve.minimum, recipe.optimizer.lr)
+    if kind == "log_sweep":
+        keys |= {f"log_sweep_{name}": value for name, value in constants.items()}
+    elif constants:
         keys["lr_scheduler_kwargs"] = constants
-    if kind == "constant":
+    if kind == "constant" or curve.follows_evaluations:
         return keys
     if curve.warmup_steps is not None:
         return {**keys, "warmup_steps": curve.warmup_steps}

@@ -46,13 +46,15 @@ def schedule(recipe: Recipe) -> Keys:
         constants["min_lr_rate"] = neat(curve.minimum)
     if kind == "polynomial":
         constants |= {"power": neat(curve.power), "lr_end": share_times(curve.minimum, recipe.optimizer.lr)}
+    if kind == "reduce_lr_on_plateau" and curve.minimum:
+        constants["min_lr"] = share_times(curve.minimum, recipe.optimizer.lr)
     usual = 1.0 if kind == "cosine_with_restarts" else 0.5
     if kind.startswith("cosine") and curve.cycles != usual:
         constants["num_cycles"] = neat(curve.cycles)
     keys: dict[str, Any] = {"lr_scheduler_type": kind}
     if constants:
         keys["lr_scheduler_kwargs"] = constants
-    if kind == "constant":
+    if kind == "constant" or curve.follows_evaluations:
         return keys
     if curve.warmup_steps is not None:
         return {**keys, "warmup_steps": curve.warmup_steps}

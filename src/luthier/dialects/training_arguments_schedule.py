@@ -8,9 +8,10 @@ from typing import Any
 from luthier.dialects import names
 from luthier.dialects.plain_values import mapping, number, whole
 from luthier.dialects.table import Cannot, Effect, Row, Spread, Values, applied, inert
+from luthier.recipe.schedule import FOLLOWING
 
-FOLLOWING = ("reduce_lr_on_plateau", "greedy")
-"""Schedules that go by how evaluations turn out."""
+COLD = ("constant", *FOLLOWING)
+"""Schedules that have no warm-up upstream, whatever is asked for."""
 
 LEARNING_RATE = 5e-5
 """Upstream's learning rate when none is given."""
@@ -25,10 +26,7 @@ def schedule(value: Any, values: Values) -> Effect:
     """``lr_scheduler_type``; what its name implies about warm-up and minimum comes along."""
     curve, given = _kind(values), values.get("lr_scheduler_kwargs")
     if curve in FOLLOWING:
-        raise Cannot(
-            f"{curve} moves the rate by how evaluations turn out, and steps are planned here",
-            "write cosine or linear",
-        )
+        return _following(curve, values)
     if curve == "constant":
         return applied({"schedule.kind": "constant", "schedule.warmup_steps": 0}, "constant has no warm-up at all")
     settings: dict[str, Any] = {
@@ -44,6 +42,16 @@ def schedule(value: Any, values: Values) -> Effect:
     return applied(settings, "the curve after warm-up" if curve == "constant_with_warmup" else "")
 
 
+def _following(curve: str, values: Values) -> Effect:
+    """A schedule that goes by ``metric_for_best_model``, which it takes to be better when it is lower, whatever
+    ``greater_is_better`` says."""
+    settings: dict[str, Any] = {"schedule.kind": curve, "schedule.warmup_steps": 0}
+    constants = mapping(values.get("lr_scheduler_kwargs") or {})
+    if constants.get("mode") is None:
+        settings["schedule.args.mode"] = "min"
+    return applied(settings, "told after each evaluation; it has no warm-up")
+
+
 def _rate(values: Values) -> float:
     given = values.get("learning_rate")
     rate = LEARNING_RATE if given is None else number(given)
@@ -56,6 +64,15 @@ OWN_CONSTANTS = {
     "inverse_sqrt": ("timescale",),
     "cosine_warmup_with_min_lr": ("warmup_lr_rate",),
     "warmup_stable_decay": ("decay_type",),
+    "one_cycle": (
+        *("div_factor", "final_div_factor", "anneal_strategy", "three_phase"),
+        *("cycle_momentum", "base_momentum", "max_momentum"),
+    ),
+    "reduce_lr_on_plateau": ("mode", "factor", "patience", "threshold", "threshold_mode", "cooldown", "eps"),
+    "greedy": (
+        *("mode", "factor", "patience", "threshold", "threshold_mode", "cooldown", "warmup", "min_lr", "max_lr"),
+        *("eps", "smooth", "window_size", "reset_start"),
+    ),
 }
 """Constants that go along with a curve under their own names."""
 
@@ -66,8 +83,13 @@ CURVES = {
     "cosine_with_min_lr": ("num_cycles", "min_lr", "min_lr_rate"),
     "cosine_warmup_with_min_lr": ("num_cycles", "min_lr", "min_lr_rate"),
     "warmup_stable_decay": ("num_cycles", "num_decay_steps", "num_stable_steps", "min_lr_ratio", "warmup_type"),
+    "reduce_lr_on_plateau": ("min_lr",),
+    "one_cycle": ("pct_start",),
 }
 """Constants that are settings here, by the curve that takes them upstream; the others take none."""
+
+NUMBERS = {"num_cycles": "schedule.cycles", "pct_start": "schedule.warmup_share", "power": "schedule.power"}
+"""Constants that are the same number here."""
 
 WARMUPS = ("linear", "cosine", "1-sqrt")
 
@@ -87,10 +109,8 @@ def curve_constants(kind: str, given: dict[str, Any], rate: Callable[[], float])
             continue
         if name in own:
             settings[f"schedule.args.{name}"] = constant
-        elif name == "num_cycles":
-            settings["schedule.cycles"] = number(constant)
-        elif name == "power":
-            settings["schedule.power"] = number(constant)
+        elif name in NUMBERS:
+            settings[NUMBERS[name]] = number(constant)
         elif name in ("min_lr", "lr_end"):
             settings["schedule.minimum"] = number(constant) / rate()
         elif name == "num_decay_steps":
@@ -113,14 +133,15 @@ def schedule_constants(value: Any, values: Values) -> Effect:
     given = mapping(value)
     if _kind(values).startswith("constant"):
         return inert("a constant rate takes none, upstream neither")
+    given.pop("verbose", None)
     settings = curve_constants(_kind(values), given, lambda: _rate(values))
     return applied(settings) if settings else inert("empty")
 
 
 def warmup_steps(value: Any, values: Values) -> Effect:
     """``warmup_steps``: wins over the ratio when above 0; today's below 1 is a ratio."""
-    if _kind(values) == "constant":
-        return inert("constant has no warm-up")
+    if _kind(values) in COLD:
+        return inert(f"{_kind(values)} has no warm-up")
     given = number(value) if value is not None else 0.0
     if given <= 0 and number(values.get("warmup_ratio") or 0) > 0:
         return inert("0 does not mean no warm-up: it gives way to warmup_ratio")
@@ -131,8 +152,8 @@ def warmup_steps(value: Any, values: Values) -> Effect:
 
 def warmup_ratio(value: Any, values: Values) -> Effect:
     """``warmup_ratio``: a share of the run, rounded up to steps."""
-    if _kind(values) == "constant":
-        return inert("constant has no warm-up")
+    if _kind(values) in COLD:
+        return inert(f"{_kind(values)} has no warm-up")
     if number(values.get("warmup_steps") or 0) > 0:
         return inert("warmup_steps wins")
     if value is None or number(value) <= 0:
@@ -148,16 +169,18 @@ def no_warmup(values: Values) -> bool:
     return not values.get("warmup_steps") and not values.get("warmup_ratio")
 
 
+_OWN = sorted({name for names_ in OWN_CONSTANTS.values() for name in names_})
+
 CONSTANTS = (
     *("schedule.cycles", "schedule.power", "schedule.minimum", "schedule.decay", "schedule.stable", "schedule.warmup"),
-    *("schedule.warmup_from", "schedule.args.timescale", "schedule.args.decay_type", "schedule.args.warmup_lr_rate"),
+    *("schedule.warmup_from", *(f"schedule.args.{name}" for name in _OWN)),
 )
 """What the constants of a curve may make."""
 
 SCHEDULE: tuple[Row, ...] = (
     Spread(
         "lr_scheduler_type",
-        ("schedule.kind", "schedule.warmup_steps", "schedule.cycles", "schedule.minimum"),
+        ("schedule.kind", "schedule.warmup_steps", "schedule.cycles", "schedule.minimum", "schedule.args.mode"),
         schedule,
     ),
     Spread(

@@ -8,7 +8,7 @@ from typing import Any
 from luthier.dialects import names
 from luthier.dialects.plain_values import flag, number, text, whole
 from luthier.dialects.table import Cannot, Effect, Key, Row, Spread, Values, applied, inert, replaced
-from luthier.dialects.training_arguments_schedule import FOLLOWING
+from luthier.recipe.schedule import FOLLOWING
 
 STEPS = 500
 """Upstream's interval for logging, saving and evaluating."""

@@ -19,7 +19,7 @@ from luthier.plan.compute import compute_here, device_here
 from luthier.plan.engine import SHARDED, engine_of
 from luthier.recipe import Recipe
 from luthier.recipe.field import Section
-from luthier.recipe.optimizers import OPTIMIZERS, STANDS_IN
+from luthier.recipe.optimizers import OPTIMIZERS, STANDS_IN, STANDS_IN_WITH
 
 SAME_ADAMW = tuple(name for name, facts in OPTIMIZERS.items() if facts.equal == "adamw")
 """AdamW whose state is stored otherwise."""
@@ -85,7 +85,12 @@ def _optimizer(recipe: Recipe) -> list[Instead]:
     if recipe.optimizer.fallback == "refuse":
         return []
     if kind in STANDS_IN:
-        return [Instead("optimizer.kind", kind, *STANDS_IN[kind])]
+        done, why = STANDS_IN[kind]
+        given = {**STANDS_IN_WITH.get(kind, {}), **recipe.optimizer.args}
+        constants = (
+            [] if given == recipe.optimizer.args else [Instead("optimizer.args", recipe.optimizer.args, given, "")]
+        )
+        return [Instead("optimizer.kind", kind, done, why), *constants]
     facts = OPTIMIZERS.get(kind)
     if facts is None:
         return []

@@ -19,6 +19,9 @@ from luthier.registry import known, names, resolve
 PACKAGES = ("jieba", "rouge_chinese", "nltk")
 """What ROUGE and BLEU are computed by."""
 
+UNMOVED = ("adafactor", "adagrad", "galore_adafactor")
+"""Optimisers without momentum."""
+
 UNRUN = (*REFUSED, *STANDS_IN)
 """Names of optimisers that are known, and have their own words."""
 
@@ -147,6 +150,14 @@ def rows(recipe: Recipe) -> tuple[Row, ...]:
         *_adapter_rows(recipe),
         *preference_rows(recipe),
         *_term_rows(recipe),
+        (
+            recipe.schedule.kind == "one_cycle"
+            and recipe.optimizer.kind in UNMOVED
+            and recipe.schedule.args.get("cycle_momentum") is not False,
+            "schedule.args.cycle_momentum",
+            f"one_cycle moves the momentum against the rate, which needs another optimiser than {', '.join(UNMOVED)}",
+            "set it to false, or use adamw",
+        ),
         (
             recipe.parallel.tensor * recipe.parallel.context > 1,
             "parallel",

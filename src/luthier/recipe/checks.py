@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from luthier.recipe.field import Section
 from luthier.recipe.recipe import Recipe
+from luthier.recipe.schedule import WHOLE
 
 Contradiction = tuple[str, str, str]
 """(dotted key, reason, remedy)"""
@@ -139,7 +140,10 @@ def _evaluation(recipe: Recipe) -> Iterator[Contradiction]:
                 "nothing is evaluated to go by",
                 "name data.evaluate or data.holdout, and evaluate.every",
             )
-    if evaluated and recipe.evaluate.goes_by_metric:
+    if recipe.schedule.follows_evaluations and (not evaluated or recipe.evaluate.every == "never"):
+        reason = f"{recipe.schedule.kind} goes by how evaluations turn out, and nothing is evaluated"
+        yield "schedule.kind", reason, "name data.evaluate or data.holdout, and evaluate.every"
+    if evaluated and (recipe.evaluate.goes_by_metric or recipe.schedule.follows_evaluations):
         yield from _best_metric(recipe)
 
 
@@ -265,6 +269,10 @@ def _not_used(recipe: Recipe) -> tuple[InertRule, ...]:
         "rex": {"minimum", "args"},
         "warmup_stable_decay": {"cycles", "stable", "decay", "minimum", "args"},
         "constant": set(),
+        "one_cycle": {"args"},
+        "log_sweep": {"args"},
+        "reduce_lr_on_plateau": {"minimum", "args"},
+        "greedy": {"args"},
     }
     schedule = recipe.schedule
     unused = tuple(f"schedule.{name}" for name in sorted(of_curves - used.get(schedule.kind, of_curves)))
@@ -272,6 +280,8 @@ def _not_used(recipe: Recipe) -> tuple[InertRule, ...]:
     return (
         (True, f"a {recipe.schedule.kind} curve has none", unused),
         (cold, "there is no warm-up", ("schedule.warmup", "schedule.warmup_from")),
+        (schedule.kind in WHOLE, f"{schedule.kind} rises in its own way", ("schedule.warmup", "schedule.warmup_from")),
+        (schedule.kind == "log_sweep", "log_sweep goes from its min_lr to its max_lr", ("optimizer.lr",)),
         (True, "notes on the machine are kept and not used", ("runtime.environment",)),
         (True, "batches are put together in the loop itself", ("runtime.loader_workers", "runtime.pin_memory")),
         (True, "the tokenizer uses all cores in one process", ("data.workers",)),

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import JsonValue
+from pydantic import AfterValidator, JsonValue
 
 from luthier.recipe.field import Section, setting
+from luthier.recipe.optimizers import by_its_name
 
 
 class Optimizer(Section):
     """The optimiser and its constants. Weight decay is decoupled and spares biases and norms."""
 
-    kind: str = setting(
+    kind: Annotated[str, AfterValidator(by_its_name)] = setting(
         "adamw",
         en="The optimiser: adamw (Loshchilov & Hutter 2019), another by its usual name (sgd, adafactor, adamw_bnb_8bit, lion_8bit, muon, …), or module:attribute.",
         zh="优化器:adamw、其他常用名称(sgd、adafactor、adamw_bnb_8bit、lion_8bit、muon 等),或 module:attribute。",

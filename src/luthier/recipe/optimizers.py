@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from pydantic import JsonValue
+
 BETAS = ("optimizer.beta1", "optimizer.beta2")
 EPSILON = ("optimizer.epsilon",)
 
@@ -59,6 +61,8 @@ OPTIMIZERS: dict[str, Facts] = {
     "adamw_torch_4bit": Facts(_ROUNDED - 1, "torchao", "torchao", "adamw"),
     "ao_adamw_8bit": Facts(_ROUNDED, "torchao", "torchao", "adamw"),
     "ao_adamw_4bit": Facts(_ROUNDED - 1, "torchao", "torchao", "adamw"),
+    "ao_adamw_fp8": Facts(_ROUNDED, "torchao", "torchao", "adamw"),
+    "came_pytorch": Facts(4, "came_pytorch", "came-pytorch", unused=EPSILON),
     "galore_adamw": Facts(8, "galore_torch", "galore-torch"),
     "galore_adafactor": Facts(0.1, "galore_torch", "galore-torch", unused=_RMSPROP),
     "apollo_adamw": Facts(8, "apollo_torch", "apollo-torch"),
@@ -71,6 +75,23 @@ OPTIMIZERS: dict[str, Facts] = {
 }
 """Every optimiser that runs. States of low rank are given at full rank, which they stay below."""
 
+ALIASES = {
+    **dict.fromkeys(("adamw_torch", "adamw_torch_fused", "adamw_hf"), "adamw"),
+    "adamw_bnb": "adamw_bnb_8bit",
+    "lion": "lion_32bit",
+}
+"""Other names of one arithmetic: kernels of AdamW, and what bitsandbytes is called without its bits."""
+
+
+def by_its_name(kind: str) -> str:
+    """An optimiser by the name that it has here.
+
+    >>> by_its_name("adamw_torch_fused"), by_its_name("lion"), by_its_name("sgd")
+    ('adamw', 'lion_32bit', 'sgd')
+    """
+    return ALIASES.get(kind, kind)
+
+
 STANDS_IN = {
     "galore_adamw_8bit": ("galore_adamw", "its state is kept in full precision, and nothing is rounded"),
     "galore_adamw_layerwise": ("galore_adamw", "all layers are updated after the backward pass, with the same steps"),
@@ -82,33 +103,33 @@ STANDS_IN = {
         "galore_adafactor",
         "all layers are updated after the backward pass, with the same steps",
     ),
+    "lomo": (
+        "sgd",
+        "weights are updated after the backward pass, with the same steps, since a gradient is looked at before it is "
+        "stepped on; gradients are held until then",
+    ),
+    "adalomo": (
+        "adafactor",
+        "weights are updated after the backward pass, with the same steps (scale_parameter), since a gradient is looked "
+        "at before it is stepped on; gradients are held until then",
+    ),
     "apollo_adamw_layerwise": ("apollo_adamw", "all layers are updated after the backward pass, with the same steps"),
 }
 """Names that never run themselves: the name that does, and what differs."""
+
+STANDS_IN_WITH: dict[str, dict[str, JsonValue]] = {"adalomo": {"scale_parameter": True}}
+"""Constants that what stands in is told."""
 
 NEEDS_TARGETS = ("galore_adamw", "galore_adafactor", "apollo_adamw")
 """They project the gradients of the layers that ``optimizer.args.target_modules`` names."""
 
 REFUSED = {
-    "lomo": (
-        "LOMO needs to update weights within the backward pass, before the gradient's norm is known",
-        "use adafactor, which keeps next to no state",
-    ),
-    "adalomo": (
-        "AdaLomo needs to update weights within the backward pass, before the gradient's norm is known",
-        "use adafactor, which keeps next to no state",
-    ),
     "grokadamw": (
         "grokadamw needs one decay per place of a weight in its group and keeps its state where no checkpoint can hold it",
         "use adamw",
     ),
     "adamw_anyprecision": ("adamw_anyprecision needs torchdistx, which is no longer made", "use adamw"),
-    "ao_adamw_fp8": ("ao_adamw_fp8 needs a GPU of its own kind and is not there", "use adamw_torch_8bit"),
     "adopt_adamw": ("ADOPT needs Axolotl's own code", "use adamw, or name module:attribute"),
-    "came_pytorch": (
-        "CAME needs three betas and an epsilon of its own, and is not there",
-        "use adafactor, which it builds on",
-    ),
     "dion": ("Dion needs several processes that share a matrix, and is not there", "use muon"),
     "q_galore_adamw8bit": ("Q-GaLore needs weights quantised to int8 while they train", "use galore_adamw"),
     **{

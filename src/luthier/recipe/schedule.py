@@ -19,6 +19,13 @@ PartOrRest = Annotated[int | float | None, AfterValidator(_check_part)]
 """So many (int), a share of the whole (float below 1), or what is left (null)."""
 
 
+FOLLOWING = ("reduce_lr_on_plateau", "greedy")
+"""Kinds that go by how evaluations turn out."""
+
+WHOLE = ("one_cycle", "log_sweep")
+"""Kinds that are no curve behind a warm-up: they use its steps, and rise in their own way."""
+
+
 class Schedule(Section):
     """Warm-up, then a curve."""
 
@@ -26,7 +33,10 @@ class Schedule(Section):
         "cosine",
         en="The curve after warm-up: cosine, linear, constant, others of luthier explain, or module:attribute.",
         zh="预热后的曲线:cosine、linear、constant、luthier explain 列出的其他曲线,或 module:attribute。",
-        up=("constant to go on later.", "打算续训时用 constant。"),
+        up=(
+            "constant to go on later; reduce_lr_on_plateau to fall when an evaluation metric (evaluate.best_metric) no longer gets better.",
+            "打算续训时用 constant;希望评估指标(evaluate.best_metric)不再改善时才下降则用 reduce_lr_on_plateau。",
+        ),
         down=("cosine or linear end lower.", "cosine、linear 末期损失更低。"),
         history=(
             "cosine_with_min_lr is cosine with a minimum here, constant_with_warmup is constant with warm-up; plain constant had no warm-up upstream; cosine_warmup_with_min_lr is one step ahead. A scheduler block in a DeepSpeed file replaces lr_scheduler_type: WarmupLR warms up logarithmically, then stays constant. rex has Chen's beta of 1/2, Axolotl's has 0.9.",
@@ -149,8 +159,13 @@ class Schedule(Section):
     )
     args: dict[str, JsonValue] = setting(
         dict,
-        en="Further constants: timescale (inverse_sqrt), decay_type (warmup_stable_decay), beta (rex), warmup_lr_rate.",
-        zh="曲线的其他参数:timescale(inverse_sqrt)、decay_type(warmup_stable_decay)、beta(rex)、warmup_lr_rate。",
+        en="Further constants: timescale (inverse_sqrt), decay_type (warmup_stable_decay), beta (rex), warmup_lr_rate, min_lr and max_lr (log_sweep), those of PyTorch's OneCycleLR (one_cycle) and ReduceLROnPlateau, and of transformers' GreedyLR (greedy).",
+        zh="曲线的其他参数:timescale(inverse_sqrt)、decay_type(warmup_stable_decay)、beta(rex)、warmup_lr_rate、min_lr 与 max_lr(log_sweep),以及 PyTorch OneCycleLR(one_cycle)、ReduceLROnPlateau 与 transformers GreedyLR(greedy)的参数。",
         up=("The curve has constants of its own.", "曲线有专属参数时设置。"),
         down=("Leave it empty otherwise.", "否则留空。"),
     )
+
+    @property
+    def follows_evaluations(self) -> bool:
+        """Whether the rate goes by ``evaluate.best_metric``."""
+        return self.kind in FOLLOWING

@@ -21,9 +21,12 @@ from luthier.evaluate.loss import means_among
 from luthier.methods.method import Loss, means
 from luthier.record.events import Stepped
 from luthier.train.checkpoint import random_tensors, restore_random
+from luthier.train.engines.ddp import DataParallel
+from luthier.train.engines.single import SingleDevice
 from luthier.train.fits import divided, out_of_memory
-from luthier.train.nonfinite import Finding, Seen, find, rows_told, watching
+from luthier.train.nonfinite import Finding, Seen, find, find_own, rows_told, together, watching
 from luthier.train.spikes import Spikes
+from luthier.train.whole_rates import put_momentum
 from luthier.train.work import Progress, Ready, Work
 
 
@@ -148,6 +151,8 @@ def one_step(
     rate = work.rate(step)
     for group in work.optimizer.param_groups:
         group["lr"] = rate
+    if work.momentum is not None:
+        put_momentum(work.optimizer, work.momentum(step))
     norm = work.engine.clip(work.model, work.clip)
     loss = ranks.sums([sum(totals)])[0] / max(1, count)
     cause = _cause(work, loss, norm)
@@ -163,7 +168,7 @@ def one_step(
         _step(work)
     if cause or seen.name:
         work.engine.forget(work.optimizer)
-        _tell_nonfinite(work, step, [items for _, items, counts in mine if counts], totals, cause, seen.name)
+        _tell_nonfinite(work, step, mine, totals, cause, seen.name)
     if work.scaler is not None:
         work.scaler.update()
     work.engine.forget(work.optimizer)
@@ -207,26 +212,27 @@ def _cause(work: Work, loss: float, norm: float) -> str:
 
 
 def _tell_nonfinite(
-    work: Work, step: int, micros: list[list[Item]], totals: list[float], cause: str, seen: str
+    work: Work, step: int, mine: list[tuple[int, list[Item], bool]], totals: list[float], cause: str, seen: str
 ) -> None:
     """Say what was not finite, where it began (``seen``, if that is known already), and with which rows."""
     if cause == "overflow":
         work.tell(step + 1, f"step {step + 1} was skipped: gradients overflow at this loss scale, which falls", ())
         return
-    finding = Finding(seen)
+
+    def attempt(number: int, items: list[Item]) -> tuple[torch.Tensor, tuple[str, ...]]:
+        batch = collated(work, items)
+        return _loss(work, batch, (step, number), last=work.alone).total, batch.origins
+
+    finding, engine = Finding(seen), work.engine
+    devices = [engine.device] if engine.device.type == "cuda" else []
     if work.alone and (cause or not seen):
-
-        def attempt(number: int, items: list[Item]) -> tuple[torch.Tensor, tuple[str, ...]]:
-            batch = collated(work, items)
-            return _loss(work, batch, (step, number)).total, batch.origins
-
-        devices = [work.engine.device] if work.engine.device.type == "cuda" else []
-        found = find(work.model, micros, totals, attempt, work.engine.backward, devices)
+        found = find(work.model, [items for _, items, _ in mine], totals, attempt, engine.backward, devices)
         finding = Finding(seen or found.where, found.rows)
-    elif cause == "loss":
-        lost = [micro for micro, total in zip(micros, totals, strict=True) if not math.isfinite(total)]
-        rows = tuple(tokens_of(work.store, work.documents, one).origin for micro in lost for one in micro)
-        finding = Finding(seen, tuple(row for some in work.engine.ranks.all(rows) for row in some))
+    elif cause == "loss" or (cause and type(engine) in (SingleDevice, DataParallel)):
+        # Of engines that share weights out, no process has its own gradients to look at.
+        backward = engine.backward if cause == "gradient" else None
+        own = find_own(work.model, [(number, items) for number, items, _ in mine], attempt, backward, devices)
+        finding = together(engine.ranks.all((seen or own.where, own.rows)))
     what = f"step {step + 1} was skipped: its {cause} is not finite" if cause else f"step {step + 1}: not finite"
     work.tell(step + 1, f"{what}{finding}", finding.rows)
 

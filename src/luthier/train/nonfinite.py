@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -94,6 +94,40 @@ def find(
                 alone = tuple(dict.fromkeys(row for found in by_themselves for row in found))
                 return Finding(seen.name or where, alone or rows)
     return Finding("", ())
+
+
+def find_own(
+    model: torch.nn.Module,
+    micros: Sequence[tuple[int, list[Item]]],
+    attempt: Attempt,
+    backward: Callable[[torch.Tensor], None] | None,
+    devices: Sequence[torch.device],
+) -> Finding:
+    """What of this process's micro-batches (number in the step, documents) made a number that is not finite.
+
+    All of them are computed once more, whatever is found, and no row by itself: engines exchange weights within each
+    forward pass, and every process has equally many. With ``backward`` gradients are looked at, else losses.
+    """
+    found: list[Finding] = []
+    with torch.random.fork_rng(devices=list(devices)), nullcontext() if backward else torch.no_grad():
+        for number, items in micros:
+            with watching(model) as seen:
+                loss, rows = attempt(number, items)
+                where, at_fault = (_gradient_fails(model, backward) if backward else _loss_fails)(loss, rows)
+            if at_fault:
+                found.append(Finding(seen.name or where, at_fault))
+    rows = tuple(dict.fromkeys(row for one in found for row in one.rows))
+    return Finding(found[0].where, rows) if found else Finding()
+
+
+def together(findings: Sequence[tuple[str, Sequence[str]]]) -> Finding:
+    """What each process found (where, which rows), in their order, as one.
+
+    >>> str(together([("", []), ("model.norm", ["a:3"])]))
+    ', first in model.norm of rank 1 (row a:3)'
+    """
+    where = [f"{place} of rank {rank}" for rank, (place, _) in enumerate(findings) if place]
+    return Finding(" and in ".join(where), tuple(row for _, rows in findings for row in rows))
 
 
 Test = Callable[[torch.Tensor, tuple[str, ...]], tuple[str, tuple[str, ...]]]

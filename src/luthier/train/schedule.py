@@ -1,4 +1,4 @@
-"""The learning rate over a run, as a share of its peak: a pure function of the step."""
+"""The learning rate over a run: a pure function of the step, or of the step and the evaluations before it."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from luthier.errors import RecipeError
 from luthier.recipe import Recipe
-from luthier.recipe.schedule import Schedule
+from luthier.recipe.schedule import FOLLOWING, WHOLE, Schedule
 from luthier.registry import resolve
+from luthier.train.schedule_constants import check_constants, word
+from luthier.train.schedule_constants import constant as constant_of
+from luthier.train.whole_rates import Rate
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,15 +31,6 @@ class Place:
 Curve = Callable[[Place, Schedule], float]
 """(place after warm-up, settings) -> share of the peak above the minimum."""
 
-CONSTANTS: Mapping[str, tuple[str, ...]] = {
-    "inverse_sqrt": ("timescale",),
-    "warmup_stable_decay": ("decay_type",),
-    "cosine_warmup_with_min_lr": ("warmup_lr_rate",),
-    "rex": ("beta",),
-    **dict.fromkeys(("constant", "linear", "cosine", "cosine_with_restarts", "polynomial"), ()),
-}
-"""What each curve of ours takes in ``schedule.args``."""
-
 
 def warmup_steps(schedule: Schedule, total: int) -> int:
     """Steps of warm-up in a run of ``total`` steps; a share is rounded up, as transformers does."""
@@ -46,15 +39,27 @@ def warmup_steps(schedule: Schedule, total: int) -> int:
     return math.ceil(schedule.warmup_share * total)
 
 
-def learning_rates(recipe: Recipe, total: int) -> Callable[[int], float]:
-    """A function from a step (0-based) of ``total`` to its learning rate, equal to transformers' own schedules.
+def learning_rates(recipe: Recipe, total: int) -> Rate:
+    """A function from a step (0-based) of ``total`` to its learning rate, equal to transformers' own schedules; one
+    that goes by evaluations is a ``Following``, and has to be told them.
 
     Raises:
         RecipeError: there is no such curve, or it has no such constant, or a constant has no meaning.
     """
     schedule, peak = recipe.schedule, recipe.optimizer.lr
-    curve: Curve = resolve("schedules", schedule.kind)
-    _checked(schedule)
+    curve = resolve("schedules", schedule.kind)
+    check_constants(schedule)
+    warm = warmup_steps(schedule, total)
+    if schedule.kind in FOLLOWING:
+        followed: Rate = curve(recipe, warm, lambda step: _warming(step, warm, schedule))
+        return followed
+    if schedule.kind in WHOLE:
+        whole: Rate = curve(recipe, total, warm)
+        return whole
+    return _behind_warmup(curve, schedule, peak, total)
+
+
+def _behind_warmup(curve: Curve, schedule: Schedule, peak: float, total: int) -> Rate:
     warm = warmup_steps(schedule, total)
     ahead = int(schedule.kind == "cosine_warmup_with_min_lr")
 
@@ -65,35 +70,6 @@ def learning_rates(recipe: Recipe, total: int) -> Callable[[int], float]:
         return peak * (schedule.minimum + (1 - schedule.minimum) * curve(place, schedule))
 
     return at
-
-
-def _checked(schedule: Schedule) -> None:
-    known = CONSTANTS.get(schedule.kind)
-    for name, constant in schedule.args.items() if known is not None else ():
-        if name not in (known or ()):
-            remedy = f"it takes {', '.join(known)}" if known else "remove it"
-            raise RecipeError(f"a {schedule.kind} curve has none", place=f"schedule.args.{name}", remedy=remedy)
-        if name == "decay_type" and str(constant) not in FALLS:
-            remedy = f"write one of: {', '.join(FALLS)}"
-            raise RecipeError(f"{constant!r} is no decay", place="schedule.args.decay_type", remedy=remedy)
-        if name != "decay_type":
-            _constant(schedule, name, 0.0)
-
-
-def _constant(schedule: Schedule, name: str, default: float) -> float:
-    """A number of ``schedule.args``; null and silence are ``default``.
-
-    Raises:
-        RecipeError: it is no number from 0 on, or a share above 1.
-    """
-    given = schedule.args.get(name)
-    if given is None:
-        return default
-    most = math.inf if name == "timescale" else 1.0
-    if isinstance(given, bool) or not isinstance(given, int | float) or not 0 <= given <= most:
-        remedy = "write a number of steps" if name == "timescale" else "write a share between 0 and 1"
-        raise RecipeError(f"{given!r} has no meaning", place=f"schedule.args.{name}", remedy=remedy)
-    return float(given)
 
 
 def _warming(step: int, warm: int, schedule: Schedule) -> float:
@@ -113,7 +89,7 @@ def _warming(step: int, warm: int, schedule: Schedule) -> float:
 
 def _ahead(step: int, warm: int, schedule: Schedule) -> float:
     """Warm-up that is at 1/warm at step 0 and at the peak one step before its end (cosine_warmup_with_min_lr)."""
-    first = _constant(schedule, "warmup_lr_rate", 1 / warm)
+    first = constant_of(schedule, "warmup_lr_rate", 1 / warm)
     return first + (1 - first) * step / max(1, warm - 1)
 
 
@@ -151,13 +127,13 @@ def polynomial(place: Place, schedule: Schedule) -> float:
 
 def inverse_sqrt(place: Place, schedule: Schedule) -> float:
     """1 / sqrt(1 + step / timescale) after warm-up (Zhai et al. 2022); ``timescale`` is the warm-up, or 10 000."""
-    timescale = _constant(schedule, "timescale", place.warm or 10_000) or 10_000
+    timescale = constant_of(schedule, "timescale", place.warm or 10_000) or 10_000
     return 1.0 / math.sqrt((place.step + timescale) / timescale)
 
 
 def rex(place: Place, schedule: Schedule) -> float:
     """z / (1 - beta + beta z), z being what is left: the reflected exponential (Chen et al. 2021, beta 1/2)."""
-    left, beta = 1.0 - place.done, _constant(schedule, "beta", 0.5)
+    left, beta = 1.0 - place.done, constant_of(schedule, "beta", 0.5)
     return left / (1.0 - beta + beta * left) if left else 0.0
 
 
@@ -178,4 +154,4 @@ def warmup_stable_decay(place: Place, schedule: Schedule) -> float:
         return 1.0
     if place.step >= stable + decay:
         return 0.0
-    return FALLS[str(schedule.args.get("decay_type", "cosine"))]((place.step - stable) / decay, schedule.cycles)
+    return FALLS[word(schedule, "decay_type", "cosine")]((place.step - stable) / decay, schedule.cycles)

@@ -27,7 +27,7 @@ from luthier.record.checkpoints import retire
 from luthier.record.events import Compared, EventLog, Finished, Saved, Started, Stepped, Stopped, Warned
 from luthier.record.folder import RunFolder
 from luthier.redaction import redacted
-from luthier.train import best, checkpoint
+from luthier.train import best, checkpoint, following
 from luthier.train.display import Display
 from luthier.train.due import due
 from luthier.train.engines.choose import engine_for
@@ -43,8 +43,9 @@ from luthier.train.reference import with_reference
 from luthier.train.result import save_result
 from luthier.train.resume import Start, check_changes
 from luthier.train.scaler import Scaler
-from luthier.train.schedule import learning_rates
+from luthier.train.schedule import learning_rates, warmup_steps
 from luthier.train.surroundings import surroundings
+from luthier.train.whole_rates import momentum_of
 from luthier.train.work import Progress, Work
 
 
@@ -91,6 +92,7 @@ class Session:
         self.progress = Progress()
         self.measure = Measure(recipe, folder, inputs, display, log, self.engine, self.method)
         self.total = inputs.plan.steps
+        self.rate = learning_rates(recipe, self.total)
         per_epoch = inputs.plan.steps_per_epoch
         self._evaluation_due = due(recipe.evaluate.every, self.total, per_epoch, recipe.evaluate.delay)
         self._checkpoint_due = due(recipe.checkpoint.every, self.total, per_epoch)
@@ -132,7 +134,8 @@ class Session:
             method=self.method,
             engine=self.engine,
             optimizer=self.optimizer,
-            rate=learning_rates(self.recipe, self.total),
+            rate=self.rate,
+            momentum=momentum_of(self.recipe.schedule, self.total, warmup_steps(self.recipe.schedule, self.total)),
             store=self.inputs.store,
             documents=self.inputs.documents,
             feed=self.inputs.feed,
@@ -187,6 +190,7 @@ class Session:
             raise CheckpointError("holds no optimiser state", place=place, remedy="set checkpoint.resume: never")
         self.engine.restore(self.model, self.optimizer, state)
         self.progress = Progress(**state.progress)
+        following.go_on(self.rate, self.progress)
         if self.scaler is not None and "scaler" in self.progress.extra:
             self.scaler.restore(self.progress.extra["scaler"])
 
@@ -214,6 +218,7 @@ class Session:
         """Measure the model; returns whether it has never been better."""
         step = self.progress.step
         figures = {**self.measure.loss(self.model, step), **self.measure.answers_during(self.model, step)}
+        following.tell(self.rate, figures, self.recipe.evaluate.best_metric, self.progress)
         return best.note(self.progress, figures, self.recipe.evaluate)
 
     def _save(self) -> None:

@@ -46,7 +46,8 @@ class Work:
 
     ``most_skipped`` is how many steps in a row may be skipped before the run is stopped; ``find_micro`` cuts
     micro-batches that do not fit into memory; ``debug`` watches every module's output. Where this is not the only
-    process (``alone``), nothing is computed again to find a fault: the others would wait.
+    process (``alone``), whole micro-batches are computed again to find a fault, and no rows by themselves: the others
+    would wait.
     """
 
     model: torch.nn.Module
@@ -59,6 +60,7 @@ class Work:
     feed: Feed
     total: int
     clip: float | None
+    momentum: Callable[[int], float] | None = None
     noise: Noise | None = None
     scaler: Scaler | None = None
     most_skipped: int = 5

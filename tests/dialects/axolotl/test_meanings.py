@@ -79,6 +79,12 @@ def test_silence(dotted: str, value: Any) -> None:
         ("lr_scheduler: constant_with_warmup\nwarmup_ratio: 0.1", {
             "schedule.kind": "constant", "schedule.warmup_steps": None, "schedule.warmup_share": 0.1}),
         ("lr_scheduler: rex", {"schedule.kind": "rex"}),
+        ("lr_scheduler: one_cycle\nlr_scheduler_kwargs: {div_factor: 10, pct_start: 0.3}", {
+            "schedule.kind": "one_cycle", "schedule.args": {"div_factor": 10}, "schedule.warmup_share": 0.3}),
+        ("lr_scheduler: log_sweep\nlog_sweep_min_lr: 1e-6\nwarmup_steps: 9", {
+            "schedule.kind": "log_sweep", "schedule.args": {"min_lr": 1e-6}, "schedule.warmup_steps": 9}),
+        ("lr_scheduler: reduce_lr_on_plateau\nval_set_size: 0.1\neval_steps: 2", {
+            "schedule.kind": "reduce_lr_on_plateau", "schedule.args": {"mode": "min"}, "schedule.warmup_steps": 0}),
         ("lr_scheduler: cosine_with_min_lr\nlr_scheduler_kwargs: {min_lr: 1e-5}\nlearning_rate: 1e-4", {
             "schedule.kind": "cosine", "schedule.minimum": pytest.approx(0.1)}),
         ("optimizer: adamw_bnb_8bit", {"optimizer.kind": "adamw_bnb_8bit"}),

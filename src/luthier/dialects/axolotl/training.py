@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from luthier.dialects import names as hugging_face
@@ -22,7 +23,7 @@ from luthier.dialects.table import (
     inert,
 )
 from luthier.dialects.training_arguments_maths import optimizer_note as hugging_face_note
-from luthier.dialects.training_arguments_schedule import CONSTANTS, curve_constants
+from luthier.dialects.training_arguments_schedule import COLD, CONSTANTS, curve_constants
 from luthier.dialects.training_arguments_schedule import schedule as hugging_face_schedule
 
 OWN_OPTIMIZERS = (
@@ -30,6 +31,10 @@ OWN_OPTIMIZERS = (
     *("muon", "dion", "q_galore_adamw8bit", "flash_adamw", "flash_adam", "flash_sgd", "flash_sgdw", "flash_lion"),
 )
 OWN_SCHEDULES = ("one_cycle", "rex", "log_sweep")
+OWN_NOTES = {
+    "one_cycle": "Adam's beta1 moves against the rate, as in PyTorch",
+    "log_sweep": "from log_sweep_min_lr to log_sweep_max_lr over the warm-up; learning_rate plays no part",
+}
 _LATER = "leave it out"
 
 
@@ -50,16 +55,22 @@ def _schedule(value: Any, values: Values) -> Effect:
         return inert("null: left at the default")
     if value in OWN_SCHEDULES:
         made: dict[str, Any] = {"schedule.kind": value}
-        return applied(made | ({"schedule.args.beta": 0.9} if value == "rex" else {}))
+        return applied(made | ({"schedule.args.beta": 0.9} if value == "rex" else {}), OWN_NOTES.get(value, ""))
     constants = {"lr_scheduler_kwargs": values.get("lr_scheduler_kwargs"), "learning_rate": values.get("learning_rate")}
     return hugging_face_schedule(value, {"lr_scheduler_type": value, **constants})
+
+
+def _cold(values: Values) -> Effect:
+    if values.get("lr_scheduler") == "constant":
+        return inert("lr_scheduler: constant has no warm-up; constant_with_warmup has")
+    return inert(f"{values.get('lr_scheduler')} has no warm-up")
 
 
 def _warmup(value: Any, values: Values) -> Effect:
     if value is None:
         return inert("null: left at the default")
-    if values.get("lr_scheduler") == "constant":
-        return inert("lr_scheduler: constant has no warm-up; constant_with_warmup has")
+    if values.get("lr_scheduler") in COLD:
+        return _cold(values)
     size = part(value) if number(value) else 0
     if size == 1:
         return applied({"schedule.warmup_steps": 2}, "Axolotl takes 2 for 1, whose first step would have no rate")
@@ -73,8 +84,8 @@ def _warmup_share(value: Any, values: Values) -> Effect:
         return inert("null: left at the default")
     if values.get("warmup_steps") is not None:
         raise Cannot("warmup_steps says it as well", "keep one of them")
-    if values.get("lr_scheduler") == "constant":
-        return inert("lr_scheduler: constant has no warm-up; constant_with_warmup has")
+    if values.get("lr_scheduler") in COLD:
+        return _cold(values)
     return applied({"schedule.warmup_share": number(value)})
 
 
@@ -82,13 +93,22 @@ def _curve(value: Any, values: Values) -> Effect:
     if not value:
         return inert("it names no constant")
     given, kind = mapping(value), values.get("lr_scheduler") or "cosine"
-    if kind in OWN_SCHEDULES:
+    if kind in ("rex", "log_sweep"):
         return inert("a curve of Axolotl's own takes none")
-    kind = hugging_face.schedule(kind)
+    kind = kind if kind in OWN_SCHEDULES else hugging_face.schedule(kind)
     if kind.startswith("constant"):
         return inert("a constant rate takes none, upstream neither")
     made = curve_constants(kind, given, lambda: number(values.get("learning_rate") or 0) or 1.0)
     return applied(made) if made else inert("it names no constant")
+
+
+def _sweep(end: str) -> Callable[[Any, Values], Effect]:
+    def spread(value: Any, values: Values) -> Effect:
+        if value is None or values.get("lr_scheduler") != "log_sweep":
+            return inert("it belongs to lr_scheduler: log_sweep")
+        return applied({f"schedule.args.{end}": number(value)})
+
+    return spread
 
 
 def _clip(value: Any) -> float | None:
@@ -107,6 +127,14 @@ def _args(value: Any, values: Values) -> Effect:
     if isinstance(value, str):
         value = dict(item.strip().split("=", 1) for item in value.split(","))
     return applied({f"optimizer.args.{name}": constant for name, constant in mapping(value).items()})
+
+
+def _epsilon(value: Any, values: Values) -> Effect:
+    if value is None:
+        return inert("null: left at the default")
+    if values.get("optimizer") == "came_pytorch":
+        return applied({"optimizer.args.eps1": number(value)}, "CAME adds it to squares")
+    return applied({"optimizer.epsilon": number(value)})
 
 
 def _embedding_scale(value: Any, values: Values) -> Effect:
@@ -140,20 +168,25 @@ TRAINING: tuple[Row, ...] = (
     ),
     Key("adam_beta1", "optimizer.beta1", number),
     Key("adam_beta2", "optimizer.beta2", number),
-    Key("adam_epsilon", "optimizer.epsilon", number),
+    Spread("adam_epsilon", ("optimizer.epsilon", "optimizer.args.eps1"), _epsilon),
     Key("max_grad_norm", "optimizer.clip", _clip, note="0 means no clipping"),
     Key("embedding_lr", "optimizer.embedding_lr", number),
     Spread("embedding_lr_scale", ("optimizer.embedding_lr",), _embedding_scale),
     Key("loraplus_lr_ratio", "optimizer.lora_plus", number),
     Spread("loraplus_lr_embedding", ("optimizer.embedding_lr",), _lora_embedding),
     Spread("optim_args", ("optimizer.args",), _args, whole=True),
+    Key("adam_beta3", "optimizer.args.beta3", number),
+    Key("adam_epsilon2", "optimizer.args.eps2", number),
     *map(
         _constant,
-        ("adam_beta3", "adam_epsilon2", "dion_lr", "dion_momentum", "dion_rank_fraction", "dion_rank_multiple_of"),
+        ("dion_lr", "dion_momentum", "dion_rank_fraction", "dion_rank_multiple_of"),
     ),
     Spread(
         "lr_scheduler",
-        ("schedule.kind", "schedule.warmup_steps", "schedule.cycles", "schedule.minimum", "schedule.args.beta"),
+        (
+            *("schedule.kind", "schedule.warmup_steps", "schedule.cycles", "schedule.minimum"),
+            *("schedule.args.beta", "schedule.args.mode"),
+        ),
         _schedule,
     ),
     Spread(
@@ -175,8 +208,7 @@ TRAINING: tuple[Row, ...] = (
     Inert("adam_eps", "no key of Axolotl, which passes over it; the constant is adam_epsilon"),
     Refused("lr_groups", "several learning rates are not there", _LATER, (None, []), whole=True),
     Refused("optim_target_modules", "low-rank gradients (GaLore) are not there", "write adapter: lora", (None, [])),
-    Key("log_sweep_min_lr", "schedule.args.min_lr", number),
-    Key("log_sweep_max_lr", "schedule.args.max_lr", number),
+    *(Spread(f"log_sweep_{end}", (f"schedule.args.{end}",), _sweep(end)) for end in ("min_lr", "max_lr")),
     Refused("rl_adapter_ref_model", "the reference is the model before its first step", "leave it out"),
     Refused("torchdistx_path", "torchdistx is no longer made", "write optimizer: adamw_torch"),
     Refused("lr_scheduler_type", "Axolotl calls it lr_scheduler", "write lr_scheduler", ()),
@@ -198,7 +230,7 @@ DEFAULTS: tuple[Default, ...] = (
         0.03,
         {"schedule.warmup_share": 0.03},
         "Axolotl stopped at 100 steps; set schedule.warmup_steps=100 for runs of more than 3333",
-        lambda values: values.get("warmup_steps") is None and values.get("lr_scheduler") != "constant",
+        lambda values: values.get("warmup_steps") is None and values.get("lr_scheduler") not in COLD,
     ),
     Default("seed", 42, {"seed": 42}),
     WITH_LIKELIHOOD,

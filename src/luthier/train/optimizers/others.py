@@ -26,3 +26,15 @@ def lion(groups: Groups, optimizer: Optimizer) -> torch.optim.Optimizer:
     betas = (optimizer.beta1, optimizer.beta2)
     made: torch.optim.Optimizer = library.Lion(groups, lr=optimizer.lr, betas=betas, **own(optimizer))
     return made
+
+
+def came(groups: Groups, optimizer: Optimizer) -> torch.optim.Optimizer:
+    """CAME (Luo et al. 2023) of came-pytorch. ``optimizer.args`` may give ``beta3``, and ``eps1`` and ``eps2``, which
+    are added to squares and not to a denominator: ``optimizer.epsilon`` is none of them."""
+    library = optional("came_pytorch", "came-pytorch")
+    constants = own(optimizer, beta3=0.9999, eps1=1e-30, eps2=1e-16)
+    betas = (optimizer.beta1, optimizer.beta2, constants.pop("beta3"))
+    eps = (constants.pop("eps1"), constants.pop("eps2"))
+    made: torch.optim.Optimizer = library.CAME(groups, lr=optimizer.lr, betas=betas, eps=eps, **constants)
+    keep_plain(made)
+    return made
