@@ -10,7 +10,7 @@ from luthier.recipe import Recipe
 
 SHARDED = {
     "fsdp": ("adamw", "sgd", "adagrad", "rmsprop"),
-    "deepspeed": ("adamw", "rmsprop"),
+    "deepspeed": ("adamw", "sgd", "rmsprop", "lion_32bit"),
 }
 """Optimisers that compute each number by itself, so that a part of a matrix is as good as the whole."""
 

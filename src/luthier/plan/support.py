@@ -212,7 +212,7 @@ def _shared(recipe: Recipe) -> tuple[Row, ...]:
         (
             bool(sharded) and recipe.optimizer.kind not in sharded,
             "optimizer.kind",
-            f"{recipe.optimizer.kind} needs whole matrices, and {engine} shares them out",
+            f"{recipe.optimizer.kind} does not run on the parts of matrices that {engine} shares out",
             f"use one of: {', '.join(sharded)}; or parallel.engine: ddp",
         ),
         (

@@ -44,3 +44,15 @@ def test_packed_bits_are_shared_out(world: World, write_recipe: Write, forked: F
     tree = recipe(world, parallel={"engine": "deepspeed", "stage": 3}, **quantised(world, tmp_path, "bf16"))
     assert "frozen tensors are bit for bit" in run(forked, write_recipe(tree), tmp_path / "two", 2)
     assert_alike(alone(forked, tree), tmp_path / "two")
+
+
+@pytest.mark.parametrize("kind", ["sgd", "lion_32bit"])
+def test_optimisers_that_take_each_number_by_itself(
+    kind: str, world: World, write_recipe: Write, forked: Forked, tmp_path: Path
+) -> None:
+    args = {"momentum": 0.9} if kind == "sgd" else {}
+    optimizer = {"kind": kind, "args": args, "lr": 1e-2 if kind == "sgd" else 1e-3}
+    tree = recipe(world, parallel={"engine": "deepspeed", "stage": 2}, optimizer=optimizer)
+    run(forked, write_recipe(tree), tmp_path / "two", 2)
+    assert_alike(alone(forked, tree), tmp_path / "two", 1e-4)
+    goes_on_identically(forked, write_recipe(tree), tmp_path / "two", 4)

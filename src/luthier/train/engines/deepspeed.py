@@ -68,16 +68,7 @@ class ZeroRedundancy(SingleDevice):
                 model=objective, optimizer=optimizer, config=settings, dist_init_required=False
             )
         self._zero.check_grad_overflow = True
-        if isinstance(optimizer, torch.optim.Adagrad):
-            self._begin_sums()
         return optimizer
-
-    def _begin_sums(self) -> None:
-        """Give Adagrad, which begins its state when it is made, the state of DeepSpeed's flat parts."""
-        for group in self._inner.param_groups:
-            for flat in group["params"]:
-                begun = torch.full_like(flat, group["initial_accumulator_value"], requires_grad=False)
-                self._inner.state[flat] = {"step": torch.tensor(0.0), "sum": begun}
 
     @property
     def _zero(self) -> Any:
