@@ -41,7 +41,7 @@ THOUGHT = Message("assistant", "In the mill.", fields={"reasoning_content": "She
 THINKING = Example((PLAIN.messages[0], replace(THOUGHT, content="Here."), Message("user", "Now?"), THOUGHT), "t:2")
 KINDS = {"plain": PLAIN, "system": SYSTEM, "turns": TURNS, "tools": TOOLS, "thinking": THINKING}
 
-WITH_TOOLS = {"chatglm3", "glm4", "qwen", "qwen3"}
+WITH_TOOLS = {"chatglm3", "glm4", "llama4", "qwen", "qwen3", "qwen_25"}
 WITH_THOUGHTS = {"deepseek_r1", "qwen3"}
 WITHOUT_SYSTEM = {
     *("firefly/baichuan", "firefly/baichuan2", "firefly/chatglm2", "firefly/deepseek", "firefly/gemma"),
@@ -106,7 +106,8 @@ def test_training_is_the_prompt_and_then_the_answer(directory: Path, name: str, 
     assert ("Be brief." in read) == (example.messages[0].role == "system" and name not in WITHOUT_SYSTEM)
     assert "In the mill." not in read and "grinds" not in read
     if kind == "tools":
-        assert "找人" in read and read.count("find") > 1 and '{"at": "mill"}' in read
+        assert "找人" in read and read.count("find") > 1
+        assert '{"at": "mill"}' in read.replace('\\"', '"')  # llama4 writes a result as a string of JSON
 
 
 @pytest.mark.parametrize(("name", "kind"), [case for case in CASES if case not in CARRIED])

@@ -39,7 +39,7 @@ def _train_on(recipe: Recipe) -> Keys:
     return {f"{stem}.{index}.roles_to_train": roles for index in range(len(recipe.data.train))}
 
 
-_TEMPLATES = {"auto": "tokenizer_default", **{OURS.get(theirs, theirs): theirs for theirs in SAME}}
+_TEMPLATES = {"auto": "tokenizer_default", **{OURS.get(theirs, theirs): theirs for theirs in reversed(SAME)}}
 """Axolotl's names of the templates that have the same text there."""
 _TURN_ENDS = {
     **dict.fromkeys(("chatml", "qwen", "qwen3"), "<|im_end|>"),

@@ -36,6 +36,11 @@ def _now(form: str) -> str:
     return datetime.now().strftime(form)
 
 
+def day_in(source: str) -> str:
+    """Today's date where a template may write it, so that what it makes is another text every day; else nothing."""
+    return datetime.now().date().isoformat() if "strftime_now" in source else ""
+
+
 def tree_of(source: str) -> nodes.Template:
     """The syntax tree of a template that compiles."""
     return BoundedEnvironment().parse(source)

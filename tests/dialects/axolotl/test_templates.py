@@ -37,8 +37,40 @@ TEXTS = {
         "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\nHello<|im_end|>\n"
         "<|im_start|>user\nBye<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\nCiao<|im_end|>\n"
     ),
+    "mistral_v1": "<s> [INST] Hi [/INST] Hello</s> [INST] Bye [/INST] Ciao</s>",
+    "deepseek_v2": "<s><｜User｜>Hi<｜Assistant｜>Hello</s><｜User｜>Bye<｜Assistant｜>Ciao</s>",
+    "exaone": (
+        "[|system|][|endofturn|]\n[|user|]Hi\n[|assistant|]Hello[|endofturn|]\n"
+        "[|user|]Bye\n[|assistant|]Ciao[|endofturn|]\n"
+    ),
+    "llama4": (
+        "<s><|header_start|>user<|header_end|>\n\nHi<|eot|><|header_start|>assistant<|header_end|>\n\nHello<|eot|>"
+        "<|header_start|>user<|header_end|>\n\nBye<|eot|><|header_start|>assistant<|header_end|>\n\nCiao<|eot|>"
+    ),
+    "cohere": (
+        "<s><|START_OF_TURN_TOKEN|><|USER_TOKEN|>Hi<|END_OF_TURN_TOKEN|>"
+        "<|START_OF_TURN_TOKEN|><|CHATBOT_TOKEN|>Hello<|END_OF_TURN_TOKEN|>"
+        "<|START_OF_TURN_TOKEN|><|USER_TOKEN|>Bye<|END_OF_TURN_TOKEN|>"
+        "<|START_OF_TURN_TOKEN|><|CHATBOT_TOKEN|>Ciao<|END_OF_TURN_TOKEN|>"
+    ),
+    "phi_4": (
+        "<|im_start|>user<|im_sep|>Hi<|im_end|><|im_start|>assistant<|im_sep|>Hello<|im_end|>"
+        "<|im_start|>user<|im_sep|>Bye<|im_end|><|im_start|>assistant<|im_sep|>Ciao<|im_end|>"
+    ),
 }
-"""What Axolotl's templates write of ``TURNS``."""
+TEXTS |= {
+    "qwen3_5": TEXTS["qwen3"],
+    "qwen_25": (
+        "<|im_start|>system\nYou are Qwen, created by Alibaba Cloud. You are a helpful assistant.<|im_end|>\n"
+        + TEXTS["chatml"]
+    ),
+    "gemma3": TEXTS["gemma"],
+    "gemma3n": TEXTS["gemma"],
+    "falcon_h1": "<s>" + TEXTS["chatml"],
+    "phi_3": "<s>" + TEXTS["phi_35"],
+    "aya": TEXTS["cohere"],
+}
+"""What Axolotl's templates write of ``TURNS``; of phi_4, behind its long system message."""
 
 
 @pytest.mark.parametrize("name", SAME)
@@ -48,7 +80,11 @@ def test_a_template_that_stands_for_another_has_the_same_text(name: str) -> None
     assert (effect.outcome, effect.settings) == (Outcome.APPLIED, {"data.template": ours})
     source = (Path(luthier.data.__file__).parent / "templates" / f"{ours}.jinja").read_text(encoding="utf-8")
     made = Environment(trim_blocks=True, lstrip_blocks=True).from_string(source)
-    assert made.render(messages=TURNS, bos_token="<s>", eos_token="</s>") == TEXTS[name]
+    text = made.render(messages=TURNS, bos_token="<s>", eos_token="</s>")
+    if name == "phi_4":
+        assert text.startswith("<|im_start|>system<|im_sep|>You are Phi, ")
+        text = text.partition("<|im_end|>")[2]
+    assert text == TEXTS[name]
 
 
 @pytest.mark.parametrize(
@@ -58,9 +94,10 @@ def test_a_template_that_stands_for_another_has_the_same_text(name: str) -> None
         ("tokenizer_default_fallback_chatml", "auto/chatml", ""),
         ("tokenizer_default_fallback_phi_35", "auto/phi3", ""),
         ("tokenizer_default_fallback_gemma", "auto/gemma", "a system turn"),
+        ("tokenizer_default_fallback_gemma3", "auto/gemma", ""),
         ("tokenizer_default_fallback_jamba", "auto", "jamba is not there for one that has none"),
         ("jinja", Outcome.REPLACED, "chat_template_jinja"),
-        ("phi_3", Outcome.REFUSED, "chat_template_jinja: FILE.jinja"),
+        ("gemma4", Outcome.REFUSED, "chat_template_jinja: FILE.jinja"),
     ],
 )
 def test_other_names(name: str, outcome: Outcome | str, said: str) -> None:

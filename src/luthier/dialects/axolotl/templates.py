@@ -4,16 +4,31 @@ from __future__ import annotations
 
 from luthier.dialects.table import Effect, applied, refused, replaced
 
+_THOUGHT = "a generated answer begins its own thought here; there the prompt began it with <think>"
+
 SAME = {
     "chatml": "",
     "llama3": "",
     "gemma": "a system turn, which it refused there, stands before the first question",
     "phi_35": "",
-    "qwen3": "a generated answer begins its own thought here; there the prompt began it with <think>",
+    "qwen3": _THOUGHT,
+    "qwen3_5": _THOUGHT,
+    "qwen_25": "",
+    "gemma3": "",
+    "gemma3n": "",
+    "falcon_h1": "",
+    "llama4": "",
+    "phi_3": "",
+    "phi_4": "",
+    "cohere": "",
+    "aya": "",
+    "deepseek_v2": "",
+    "exaone": "",
+    "mistral_v1": "",
 }
 """Axolotl's own templates whose text one of ours has, and what is to be said of them."""
 
-OURS = {"phi_35": "phi3"}
+OURS = {"phi_35": "phi3", "qwen3_5": "qwen3", "gemma3": "gemma", "gemma3n": "gemma", "aya": "cohere"}
 """What ours is called where the names differ."""
 
 FALLBACK = "tokenizer_default_fallback_"
