@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from luthier.data.cache import alone
 from luthier.data.encoder import Encoder
 from luthier.data.pipeline import cache_entry, examples, prepare, split_holdout, texts
 from luthier.data.store import TokenStore
+from luthier.data.template import template_source
 from luthier.errors import DataError
 from luthier.recipe import Recipe
 from tests.conftest import World, write_jsonl
@@ -357,6 +359,29 @@ def test_a_changed_template_text_prepares_anew(world: World, rows: Path, tmp_pat
     file.write_text("{% for m in messages %}{{ m.content }}!{{ eos_token }}{% endfor %}")
     second, cached = prepared(wanted, own)
     assert not cached and second.lengths.sum() > first.lengths.sum()
+
+
+def test_a_template_that_writes_the_date_prepares_anew_every_day(
+    world: World, rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Day(datetime):
+        today_is = 1
+
+        @classmethod
+        def now(cls, tz: Any = None) -> Day:
+            return cls(2031, 5, cls.today_is)
+
+    monkeypatch.setattr("luthier.data.jinja.datetime", Day)
+    template = tmp_path / "dated.jinja"
+    text = template_source("chatml", Encoder.open(world.model))
+    template.write_text("{{ date_string | default(strftime_now('%d %B')) }}" + text, encoding="utf-8")
+    asked = recipe(world, rows, data={"template": str(template)})
+    first, _ = prepared(asked, world.model)
+    assert any("2031-05-01" in note and "date_string" in note for note in first.summary["notes"])
+    assert prepared(asked, world.model)[1]
+    Day.today_is = 2
+    second, cached = prepared(asked, world.model)
+    assert not cached and second.ids.tolist() != first.ids.tolist()
 
 
 def test_templates_do_not_matter_to_documents_of_pretraining(world: World) -> None:

@@ -18,6 +18,7 @@ from luthier.data.double_bos import DoubleBos
 from luthier.data.encoder import Encoder
 from luthier.data.example import Example
 from luthier.data.fates import Fates
+from luthier.data.jinja import day_in
 from luthier.data.making import Maker, silent_of
 from luthier.data.pack import Ints
 from luthier.data.parallel import attempts, made_of, with_format
@@ -208,10 +209,19 @@ def cache_entry(recipe: Recipe, sources: Sequence[Source], tokenizer: Path, enco
     }
     named = sorted(path for path in tokenizer.glob("*token*.json") if path.is_file())
     code = list(chain.from_iterable(files for _, files in codes))
-    template: tuple[str, ...] = (data.template, encoder.chat_template or "") if chat else ()
-    if chat and (data.template != "auto" or data.template_arguments):
-        template = (template_source(data.template, encoder, data.template_arguments),)
-    return entry(data.cache, "tokens", content_key([*local, *named, *code], template, settings))
+    return entry(data.cache, "tokens", content_key([*local, *named, *code], _template(recipe, encoder), settings))
+
+
+def _template(recipe: Recipe, encoder: Encoder) -> tuple[str, ...]:
+    """What decides the text of conversations: the template, and the day where it may write that."""
+    data = recipe.data
+    if recipe.method.kind == "pretrain":
+        return ()
+    texts: tuple[str, ...] = (data.template, encoder.chat_template or "")
+    if data.template != "auto" or data.template_arguments:
+        texts = (template_source(data.template, encoder, data.template_arguments),)
+    day = day_in("".join(texts))
+    return (*texts, day) if day else texts
 
 
 def prepare(
@@ -286,7 +296,7 @@ def _write(
         if not len(writer):
             raise _nothing_left(sources, work)
         prefix = prefix_of(work.encoder)
-        notes = [*_notes(sources), *work.notes(sources)]
+        notes = [*_notes(sources), *work.notes(sources), *_dated(work)]
         notes += [
             note
             for number, counts in sorted(work.remarks.items())
@@ -305,6 +315,17 @@ def _notes(sources: Sequence[Source]) -> list[str]:
     files = [path for source in sources for path in files_of(source) if suffix_of(path) not in NO_TEXT]
     odd = [(path, encoding) for path in files if not (encoding := encoding_of(path)).startswith("utf-8")]
     return [f"{path} was read as {encoding.upper()}, not UTF-8" for path, encoding in odd[:MOST_SHOWN]]
+
+
+def _dated(work: Preparation) -> list[str]:
+    """That the template may write the day's date, so that rows are prepared anew every day."""
+    day = day_in("".join(_template(work.recipe, work.encoder)))
+    told = (
+        f"the chat template may write the date, which is {day} here: tomorrow the rows are prepared anew, with other "
+        "ids; to keep one date, set what the template reads for it in data.template_arguments (Llama's: date_string), "
+        "or write it into a .jinja file"
+    )
+    return [told] if day else []
 
 
 def _nothing_left(sources: Sequence[Source], work: Preparation) -> DataError:
