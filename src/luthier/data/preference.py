@@ -183,8 +183,8 @@ def fit_judged(tokens: Tokens, data: Data, max_prompt: int | None) -> tuple[Fate
 
     ``truncate`` first cuts the head off every prompt longer than ``max_prompt``, then the tails of the answers, as TRL
     did while it had that setting. ``keep_answer``, ``truncate_left`` and ``split`` cut only what is too long: the
-    prompt's head down to ``max_prompt`` (or to what the answers leave, a quarter at least), then the answers' tails, as
-    Firefly does.
+    prompt's head down to what the longer answer leaves, but not below ``max_prompt`` (or a quarter of the room), then
+    the answers' tails, as Firefly does.
     """
     one = taken_apart(tokens)
     limit, policy, prompt = data.max_length, data.overlong, one.prompt
@@ -195,7 +195,7 @@ def fit_judged(tokens: Tokens, data: Data, max_prompt: int | None) -> tuple[Fate
         if policy in ("drop", "refuse"):
             return (Fate.DROPPED if policy == "drop" else Fate.REFUSED), []
         if policy in _ONLY_TOO_LONG:
-            prompt = prompt[-(max_prompt or max(limit - longest, limit // 4, 1)) :]
+            prompt = prompt[-max(limit - longest, max_prompt or limit // 4, 1) :]
     room = limit - len(prompt)
     if room < 1:
         return Fate.VANISHED, []

@@ -132,8 +132,8 @@ class Method(Section):
         None,
         gt=0,
         unit="tokens",
-        en="Longest prompt of a judged row; a longer one loses its head. With data.overlong: keep_answer only where the row is too long.",
-        zh="偏好样本提示的最大词元数,超出部分从开头截去;data.overlong 为 keep_answer 时仅在整行超长时截断。",
+        en="Longest prompt of a judged row; a longer one loses its head. With data.overlong: keep_answer only where the row is too long, and by no more than it has to.",
+        zh="偏好样本提示的最大词元数,超出部分从开头截去;data.overlong 为 keep_answer 时仅在整行超长时截断,且只截到够用为止。",
         up=("Prompts lose their beginning.", "提示开头被截断时调大。"),
         down=("Answers need the room.", "需要给回答留空间时调小。"),
     )
