@@ -59,6 +59,8 @@ TRAINED: list[tuple[dict[str, Any], dict[str, Any]]] = [
 DIFFERENT = {
     "train_on_inputs: the": "of a custom format",
     "sharegpt's spelling": "gone from today's Axolotl",
+    "pretraining_dataset": "read by a way of its own",
+    "rl:": "read by ways of their own",
     "split_thinking": "the first <think> is not learned there, which its generation prompt writes",
 }
 """Golden cases, by how they begin, that today's Axolotl does otherwise, and what."""
