@@ -607,3 +607,24 @@ def test_empty_answers_are_told_of(world: World, tmp_path: Path, workers: int) -
     assert summary["notes"] == [f"{told} (the first is {path}:2)"] and summary["fates"] == {"kept": 5}
     path = write_jsonl(tmp_path / "full.jsonl", [{"messages": lists[0]}])
     assert "notes" not in counted(world, path, template="qwen3", workers=workers)
+
+
+def test_a_hub_dataset_that_changed_is_prepared_anew(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    import datasets
+
+    asked: list[Any] = []
+
+    def load(path: str, name: str | None, **given: Any) -> datasets.Dataset:
+        asked.append((path, name, given))
+        return datasets.Dataset.from_list(ROWS[:4] if given["revision"] == "old" or len(asked) > after else ROWS[:2])
+
+    monkeypatch.setattr(datasets, "load_dataset", load)
+    after = 1000
+    wanted = recipe_of(world, data={"train": [{"path": "acme/talks"}]})
+    assert [len(prepared(wanted, world.model)[0]), prepared(wanted, world.model)[1]] == [2, True]
+    after = len(asked)
+    store, cached = prepared(wanted, world.model)
+    assert not cached and list(store.origins) == [f"acme/talks[train]:#{n}" for n in range(1, 5)]
+    pinned = recipe_of(world, data={"train": [{"path": "acme/talks", "revision": "old"}]})
+    assert not prepared(pinned, world.model)[1]
+    assert asked[-1] == ("acme/talks", None, {"split": "train", "revision": "old"})

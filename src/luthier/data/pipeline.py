@@ -26,7 +26,7 @@ from luthier.data.preference import fitting, prompt_limit
 from luthier.data.quarantine import advice, place_of_quarantine, write_quarantine
 from luthier.data.read_file import NO_TEXT
 from luthier.data.remarks import DOUBLED, notes_on
-from luthier.data.source import files_of
+from luthier.data.source import files_of, state_of
 from luthier.data.store import TokenStore, Writer, load
 from luthier.data.template import ChatTemplate, template_source
 from luthier.data.text_file import encoding_of, read_errors, suffix_of
@@ -194,7 +194,9 @@ def cache_entry(recipe: Recipe, sources: Sequence[Source], tokenizer: Path, enco
     local = list(chain.from_iterable(files))
     chat = recipe.method.kind != "pretrain"
     codes = [code_of("formats", source.format) for source in sources if source.format != "auto"]
+    states = [state_of(source) for source in sources]
     settings = {
+        **({"states": states} if any(states) else {}),
         "sources": [
             source.model_dump(mode="json", exclude={"path", "weight"} if own else {"weight"})
             for source, own in zip(sources, files, strict=True)

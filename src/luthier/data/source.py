@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from luthier.data.arrow_file import saved_files
 from luthier.data.block import Block, Part, rows_in
@@ -173,12 +174,27 @@ def _nearby(path: Path) -> str:
     return f"paths start at {Path.cwd()}; {folder} holds: {', '.join(siblings) or 'nothing'}"
 
 
+def state_of(source: Source) -> str:
+    """What tells one state of a hub dataset's rows from another, which its name does not; empty for local files.
+
+    Raises:
+        DataError: the dataset cannot be had.
+    """
+    return "" if files_of(source) else str(getattr(_hub_rows(source), "_fingerprint", ""))
+
+
 def _hub(source: Source) -> Iterator[Block]:
+    rows = _hub_rows(source)
+    numbered: Iterator[Numbered] = ((-number, dict(value), 0) for number, value in enumerate(rows, 1))
+    yield from in_blocks(f"{source.path}[{source.split}]", numbered)
+
+
+def _hub_rows(source: Source) -> Any:
     import datasets
 
     try:
         files = {"data_files": list(source.files)} if source.files else {}
-        rows = datasets.load_dataset(source.path, source.name, split=source.split, revision=source.revision, **files)
+        return datasets.load_dataset(source.path, source.name, split=source.split, revision=source.revision, **files)
     except Exception as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise DataError(
@@ -188,5 +204,3 @@ def _hub(source: Source) -> Iterator[Block]:
                 "check the name and the connection, or give a local file",
             )
         ) from error
-    numbered: Iterator[Numbered] = ((-number, dict(value), 0) for number, value in enumerate(rows, 1))
-    yield from in_blocks(f"{source.path}[{source.split}]", numbered)
