@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[2]
 README, CHINESE, CONTRIBUTING = (ROOT / name for name in ("README.md", "README.zh.md", "CONTRIBUTING.md"))
 
 ELSEWHERE = {
-    "luthier train FILE --processes 2": ("tests/train/engines/runs.py", '"--processes"'),
+    "luthier train FILE --processes 2": ("tests/train/test_launch.py", "--processes"),
     "luthier serve RUN": ("tests/serve/test_serve.py", '"serve"'),
 }
 """Commands that tests elsewhere run for longer, and what those tests hold."""
