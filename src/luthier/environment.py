@@ -102,6 +102,18 @@ def secret_values() -> list[str]:
 _SECRET = re.compile(r"(?:^|_)(?:TOKEN|KEY|SECRET|PASSWORD|PASSWD)$")
 
 
+def hub_endpoint() -> str | None:
+    """Where the hub is, if not at its usual address: the setting of the hub's own library."""
+    return os.environ.get("HF_ENDPOINT") or None
+
+
+def hub_token() -> str | None:
+    """The user's token for the hub, from the environment or from where the hub's own library keeps it."""
+    from huggingface_hub import get_token
+
+    return get_token()
+
+
 def cxx() -> str:
     """The C++ compiler that PyTorch builds with."""
     return os.environ.get("CXX") or "g++"

@@ -61,7 +61,6 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("method.label_smoothing", {"method": {"kind": "dpo", "label_smoothing": 0.1}}),
     ("method.z_loss", {"method": {"kind": "dpo", "z_loss": 1e-4}}),
     ("method.weighting", {"method": {"kind": "dpo", "weighting": "probability"}}),
-    ("output.hub.push", {"output": {"hub": {"push": True}}}),
 ]
 
 

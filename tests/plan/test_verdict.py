@@ -21,9 +21,11 @@ FILE: dict[str, Any] = {
 
 
 def test_a_refusal_names_the_key_and_the_line() -> None:
-    found = verdict(read_text(json.dumps({**FILE, "push_to_hub": True}, indent=1), "f.json", ()))
+    found = verdict(
+        read_text(json.dumps({**FILE, "torch_compile": True, "torch_compile_mode": "slow"}, indent=1), "f.json", ())
+    )
     (fault,) = found.refused
-    assert fault.place == "f.json:10: push_to_hub (output.hub.push)" and fault.remedy
+    assert fault.place == "f.json:11: torch_compile_mode (runtime.compile_mode)" and fault.remedy
 
 
 def test_an_exchange_names_the_key() -> None:
@@ -35,12 +37,12 @@ def test_an_exchange_names_the_key() -> None:
 def test_our_own_keys_are_told_once() -> None:
     text = (
         "model: {path: m}\ndata: {train: [{path: a}]}\noptimizer: {kind: paged_adamw_32bit}\n"
-        "runtime: {device: cpu}\noutput: {hub: {push: true}}\n"
+        "runtime: {device: cpu}\nparallel: {tensor: 2}\n"
     )
     reading = read_text(text, "r.yaml")
     found = verdict(reading)
     assert found.instead[0].startswith("optimizer.kind: paged_adamw_32bit becomes adamw")
-    assert [fault.place for fault in found.refused] == ["output.hub.push"]
+    assert [fault.place for fault in found.refused] == ["parallel"]
     assert own_key(reading, "optimizer.kind") == ("optimizer.kind", "r.yaml:3") and own_key(reading, "seed") == ("", "")
 
 

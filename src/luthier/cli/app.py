@@ -20,6 +20,7 @@ from luthier.cli import (
     launch,
     merge,
     plan,
+    push,
     read,
     report,
     serve,
@@ -55,6 +56,7 @@ for name, module in (
     ("inspect", inspect),
     ("merge", merge),
     ("export", export),
+    ("push", push),
 ):
     app.command(name)(module.command)
 

@@ -170,12 +170,6 @@ def rows(recipe: Recipe) -> tuple[Row, ...]:
             "only rows to train on have weights",
             later,
         ),
-        (
-            recipe.output.hub.push,
-            "output.hub.push",
-            "uploading is not there yet",
-            "upload the folder with the hub's own command",
-        ),
     )
 
 

@@ -12,7 +12,9 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from luthier.record.folder import sync_folder
@@ -82,14 +84,34 @@ def newest_whole(folder: Path) -> tuple[Path | None, list[str]]:
     return None, skipped
 
 
+_HELD: list[Path] = []
+_AT_ONCE = Lock()
+
+
+@contextmanager
+def held(path: Path) -> Iterator[None]:
+    """Within: this process does not delete a checkpoint, which is being read by another of its threads."""
+    with _AT_ONCE:
+        _HELD.append(path.resolve())
+    try:
+        yield
+    finally:
+        with _AT_ONCE:
+            _HELD.remove(path.resolve())
+
+
 def retire(folder: Path, keep: int | None, spare: int | None = None) -> None:
-    """Delete all but the newest ``keep`` checkpoints and that of step ``spare``, and what an interrupted save left."""
+    """Delete all but the newest ``keep`` checkpoints and that of step ``spare``, and what an interrupted save left.
+    One that is held stays until the next time."""
     for path in _leftovers(folder):
         shutil.rmtree(path, ignore_errors=True)
     spared = None if spare is None else f"step-{spare:08d}"
     for path in [one for one in checkpoints(folder)[keep:] if one.name != spared] if keep else []:
         doomed = path.with_name(f".{path.name}.deleting")
-        os.replace(path, doomed)
+        with _AT_ONCE:
+            if path.resolve() in _HELD:
+                continue
+            os.replace(path, doomed)
         shutil.rmtree(doomed, ignore_errors=True)
 
 

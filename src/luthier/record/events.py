@@ -107,6 +107,17 @@ class Saved(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Published(Event):
+    """The model as it was at ``step`` lies on the hub, with the hashes that it has here."""
+
+    kind: ClassVar[str] = "published"
+    repository: str
+    commit: str
+    bytes: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Compared(Event):
     """Every parameter's hash at the end against that at the beginning: so many trained ones moved, so many frozen ones
     did not; ``stood_still`` and ``drifted`` name those that did what they should not. ``before`` and ``after`` are
@@ -160,7 +171,20 @@ class Finished(Event):
 
 KINDS: dict[str, type[Event]] = {
     one.kind: one
-    for one in (Started, Prepared, Stepped, Evaluated, Answered, Saved, Compared, Warned, Chosen, Stopped, Finished)
+    for one in (
+        Started,
+        Prepared,
+        Stepped,
+        Evaluated,
+        Answered,
+        Saved,
+        Published,
+        Compared,
+        Warned,
+        Chosen,
+        Stopped,
+        Finished,
+    )
 }
 
 

@@ -57,6 +57,11 @@ class RunFolder:
         return self.root / "merged"
 
     @property
+    def drafts(self) -> Path:
+        """The model as it was at checkpoints that are being uploaded."""
+        return self.root / ".drafts"
+
+    @property
     def answers(self) -> Path:
         """Generated answers (JSON lines), one file for each time they were asked for."""
         return self.root / "answers"

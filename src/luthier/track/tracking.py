@@ -43,9 +43,18 @@ class Tracking(EventLog):
             options=dict(track.options),
         )
         wants = Wants(path.parent, track.hide_nonfinite, track.log_model)
-        self._followers = [
-            Follower(name, partial(resolve("trackers", name), identity), self._warned, wants) for name in track.to
+        self._followers: list[Follower] = [
+            Follower(name, partial(resolve("trackers", name), identity), self.warn, wants) for name in track.to
         ]
+
+    def follow(self, follower: Follower) -> None:
+        """Tell one more."""
+        self._followers.append(follower)
+
+    def note(self, event: Event) -> None:
+        """A follower's thread has an event of its own: it stands in the log, and the others do not hear of it."""
+        with self._alone:
+            super().write(event)
 
     def write(self, event: Event) -> None:
         """Append one event, and hand it on."""
@@ -55,7 +64,7 @@ class Tracking(EventLog):
         for follower in self._followers:
             follower.tell(event)
 
-    def _warned(self, message: str) -> None:
+    def warn(self, message: str) -> None:
         """A tracker's thread has something to say: it stands in the log, and is told."""
         with self._alone:
             super().write(Warned(step=self._step, message=message))

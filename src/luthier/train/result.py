@@ -31,16 +31,7 @@ def save_result(model: Any, recipe: Recipe, inputs: Inputs, folder: RunFolder, s
     aside = folder.root / ".model.writing"
     shutil.rmtree(aside, ignore_errors=True)
     try:
-        save_model(
-            model,
-            aside,
-            tokenizer=inputs.tokenizer,
-            chat_template=inputs.template.source if inputs.template else inputs.encoder.chat_template,
-            stops=stop_ids(inputs.template, inputs.encoder),
-            base=adapter_base(recipe) if recipe.adapter.kind != "none" else None,
-            dtype=_dtype(recipe, inputs.model),
-            shard_size=recipe.output.shard_size,
-        )
+        write_model(model, recipe, inputs, aside, _dtype(recipe, inputs.model))
         for path in aside.iterdir():
             with path.open("rb") as file:
                 os.fsync(file.fileno())
@@ -57,6 +48,20 @@ def save_result(model: Any, recipe: Recipe, inputs: Inputs, folder: RunFolder, s
         ) from error
     size = sum(path.stat().st_size for path in folder.model.iterdir())
     return Saved(step=step, path=folder.model.name, bytes=size, seconds=time.monotonic() - begun)
+
+
+def write_model(model: Any, recipe: Recipe, inputs: Inputs, place: Path, dtype: str = "auto") -> None:
+    """Write a model, its tokenizer and its chat template to a folder; auto leaves the types of its weights."""
+    save_model(
+        model,
+        place,
+        tokenizer=inputs.tokenizer,
+        chat_template=inputs.template.source if inputs.template else inputs.encoder.chat_template,
+        stops=stop_ids(inputs.template, inputs.encoder),
+        base=adapter_base(recipe) if recipe.adapter.kind != "none" else None,
+        dtype=dtype,
+        shard_size=recipe.output.shard_size,
+    )
 
 
 def _dtype(recipe: Recipe, base: Path | None) -> str:

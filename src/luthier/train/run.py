@@ -16,6 +16,7 @@ from luthier.environment import processes, world
 from luthier.errors import RunError
 from luthier.plan.engine import engine_of
 from luthier.plan.verdict import Verdict, verdict
+from luthier.publish.publisher import Publisher
 from luthier.recipe import Recipe
 from luthier.record.events import EventLog
 from luthier.record.folder import RunFolder, write_json, write_whole
@@ -128,10 +129,13 @@ def _one_disk(folder: RunFolder, ranks: Ranks) -> None:
 
 
 def _log(recipe: Recipe, reading: Reading, folder: RunFolder, display: Display) -> EventLog:
-    """The run's log, and behind it the trackers that the recipe names and that are here."""
-    if not recipe.track.to:
+    """The run's log, and behind it the trackers that the recipe names and that are here, and the hub."""
+    if not (recipe.track.to or recipe.output.hub.push):
         return EventLog(folder.events)
-    return Tracking(folder.events, recipe, redacted(reading.recipe.tree()), display.warn)
+    log = Tracking(folder.events, recipe, redacted(reading.recipe.tree()), display.warn)
+    if recipe.output.hub.push:
+        log.follow(Publisher(recipe, folder, log.note, log.warn))
+    return log
 
 
 def _told(start: Start | None, ranks: Ranks) -> Start:

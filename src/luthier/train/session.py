@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,7 @@ from luthier.train.optimizer import build_optimizer
 from luthier.train.prepare import Inputs
 from luthier.train.ranks import Ranks
 from luthier.train.reference import with_reference
-from luthier.train.result import save_result
+from luthier.train.result import save_result, write_model
 from luthier.train.resume import Start, check_changes
 from luthier.train.scaler import Scaler
 from luthier.train.schedule import learning_rates, warmup_steps
@@ -237,6 +238,9 @@ class Session:
         except CheckpointError as error:
             self._warn(str(error))
             return
+        if self.recipe.output.hub.push and self.recipe.output.hub.strategy != "end":
+            with self.engine.whole(self.model) as here:
+                self.ranks.after_first(f"the draft of {path.name}", partial(self._draft, path.name, here))
         spare = self.progress.best_step if self.recipe.evaluate.keep_best else None
         if not self.ranks.first:
             return
@@ -245,6 +249,15 @@ class Session:
         event = Saved(step=self.progress.step, path=self._inside(path), bytes=size, seconds=time.monotonic() - begun)
         self.log.write(event)
         self.display.saved(event)
+
+    def _draft(self, name: str, here: bool) -> None:
+        """The model as it is now, for the hub, in the types it has: weights that train are not rounded."""
+        try:
+            if here:
+                write_model(self.model, self.recipe, self.inputs, self.folder.drafts / name)
+        except (OSError, SafetensorError) as error:
+            shutil.rmtree(self.folder.drafts / name, ignore_errors=True)
+            self._warn(f"the model of step {self.progress.step} is not uploaded: {error}")
 
     def _inside(self, path: Path) -> str:
         """A path as seen from the run's folder, which may be moved."""

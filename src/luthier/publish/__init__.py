@@ -1,0 +1,1 @@
+"""What goes out to the hub: the files, the card, and when."""
