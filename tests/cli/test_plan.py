@@ -40,12 +40,12 @@ def test_plan_makes_no_folder(luthier: Run, write_recipe: Write, world: World, t
 
 
 def test_plan_names_what_is_not_there_yet_beside_the_plan(luthier: Run, write_recipe: Write, world: World) -> None:
-    path = write_recipe(world.recipe(optimizer={"kind": "nothing"}, output={"hub": {"push": True}}))
+    path = write_recipe(world.recipe(optimizer={"kind": "nothing"}, parallel={"tensor": 2}))
     told = luthier("plan", path, "--json")
     assert told.returncode == 2
     assert [line.partition(":")[0] for line in json.loads(told.stdout)["refused"]] == [
         "optimizer.kind",
-        "output.hub.push",
+        "parallel",
     ]
     shown = luthier("plan", path)
     assert shown.returncode == 2
@@ -56,10 +56,10 @@ def test_plan_tells_what_is_not_there_yet_also_where_there_can_be_no_plan(
     luthier: Run, write_recipe: Write, world: World
 ) -> None:
     rows = [{"path": str(world.root / "gone.jsonl"), "format": "alpacca"}]
-    done = luthier("plan", write_recipe(world.recipe(data={"train": rows}, output={"hub": {"push": True}})))
+    done = luthier("plan", write_recipe(world.recipe(data={"train": rows}, parallel={"tensor": 2})))
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("luthier: data.format: 'alpacca' is not there\n  -> did you mean alpaca?\n")
-    assert "luthier: output.hub.push: uploading is not there yet" in done.stderr
+    assert "luthier: parallel: sharing out a matrix" in done.stderr
     assert "gone.jsonl: there is no such file" in done.stderr and "Traceback" not in done.stderr
 
 

@@ -244,11 +244,11 @@ def test_an_adapter_that_cannot_be_gone_on_with_is_told(saved: str | None, reaso
 
 
 def test_everything_that_is_not_there_is_told_at_once() -> None:
-    asked = recipe(method={"kind": "dop", "z_loss": 1.0}, output={"hub": {"push": True}})
+    asked = recipe(method={"kind": "dop", "z_loss": 1.0}, parallel={"tensor": 2})
     assert [fault.place for fault in unsupported(asked)] == [
         "method.kind",
         "method.z_loss",
-        "output.hub.push",
+        "parallel",
     ]
 
 

@@ -42,7 +42,7 @@ def test_our_own_keys_are_told_once() -> None:
     reading = read_text(text, "r.yaml")
     found = verdict(reading)
     assert found.instead[0].startswith("optimizer.kind: paged_adamw_32bit becomes adamw")
-    assert [fault.place for fault in found.refused] == ["parallel"]
+    assert [fault.place for fault in found.refused] == ["r.yaml:5: parallel.tensor (parallel)"]
     assert own_key(reading, "optimizer.kind") == ("optimizer.kind", "r.yaml:3") and own_key(reading, "seed") == ("", "")
 
 

@@ -114,7 +114,8 @@ class Handler(BaseHTTPRequestHandler):
         url = f"{self.hub.url}/{name}"
         if (name, "main") in self.hub.branches:
             return self._answer({"url": url, "error": "You already created this model repo"}, 409)
-        self.hub.private[name] = asked.get("private")
+        seen = asked.get("visibility")  # what recent clients send instead of private
+        self.hub.private[name] = asked.get("private") if seen is None else seen == "private"
         self.hub.branches[name, "main"] = {}
         return self._answer({"url": url, "name": name})
 

@@ -25,7 +25,11 @@ from luthier.record.folder import RunFolder
 from tests.conftest import World
 from tests.publish.loopback import TOKEN, Hub, running
 
-pytestmark = pytest.mark.slow
+pytestmark = [
+    pytest.mark.slow,
+    # The hub's library uploads with a word that httpx calls deprecated.
+    pytest.mark.filterwarnings("ignore:Use 'content=<...>' to upload:DeprecationWarning"),
+]
 
 NAME = "somebody/tiny"
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from luthier.recipe import Recipe
-from luthier.record.events import Answered, Finished, read_events
+from luthier.record.events import Answered, Finished, Watched, read_events
 from luthier.registry import resolve
 from luthier.track.mlflow import flat
 from luthier.track.tracking import Tracking
@@ -20,11 +20,12 @@ pytestmark = pytest.mark.slow
 
 
 def told(folder: Path, tracker: str, **track: Any) -> list[str]:
-    """Two steps, an answer and the end, told to one tracker."""
+    """Two steps, a look at a gradient, an answer and the end, told to one tracker."""
     warned: list[str] = []
     recipe = Recipe.model_validate({"track": {"to": (tracker,), "project": "tests", "name": "one", **track}})
     with Tracking(folder / "events.jsonl", recipe, {"optimizer": {"lr": 0.5}}, warned.append) as log:
         log.write(stepped(1, loss=2.0))
+        log.write(Watched(step=2, spreads={"gradients/w": [[1, 2], [0.0, 0.5, 1.0]]}))
         log.write(stepped(2, loss=1.5))
         log.write(
             Answered(
@@ -39,7 +40,7 @@ def told(folder: Path, tracker: str, **track: Any) -> list[str]:
         )
         log.write(Finished(step=2, reason="steps", seconds=1, result="model"))
     kinds = [event.kind for event in read_events(folder / "events.jsonl")]
-    assert [kind for kind in kinds if kind != "warned"] == ["step", "step", "answered", "finished"]
+    assert [kind for kind in kinds if kind != "warned"] == ["step", "watched", "step", "answered", "finished"]
     assert kinds.count("warned") == len(warned)
     return warned
 
@@ -48,11 +49,11 @@ def test_tensorboard(tmp_path: Path) -> None:
     pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    assert told(tmp_path, "tensorboard") == []
+    assert told(tmp_path, "tensorboard") == ["tensorboard has no place for track.project, track.name"]
     read = EventAccumulator(str(tmp_path / "tensorboard"))
     read.Reload()
     assert [(one.step, one.value) for one in read.Scalars("train/loss")] == [(1, 2.0), (2, 1.5)]
-    text = read.Tensors("answers/after/text_summary")[0].tensor_proto.string_val[0].decode()
+    text = read.Tensors("answers/test/text_summary")[0].tensor_proto.string_val[0].decode()
     assert "question: Who?" in text and "answer: Mira" in text
 
 
@@ -63,7 +64,8 @@ def test_wandb_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert told(tmp_path, "wandb", run_id="abc123", tags=("a",)) == []
     (kept,) = (tmp_path / "wandb").glob("offline-run-*-abc123/run-abc123.wandb")
     data = kept.read_bytes()
-    assert b"train/loss" in data and b"tests" in data and b"answers/after" in data
+    assert b"train/loss" in data and b"tests" in data and b"answers/test" in data
+    assert b"gradients/w" in data
 
 
 def test_trackio(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

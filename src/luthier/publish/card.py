@@ -158,7 +158,7 @@ def _evaluation(facts: Facts) -> str:
             figures.append((f"{event.step:,}", "evaluation rows", "loss", f"{event.loss:.4f}"))
             figures += [(f"{event.step:,}", "evaluation rows", plain(n), f"{v:.4g}") for n, v in event.metrics.items()]
         elif isinstance(event, Answered):
-            rows = "test rows" if event.when in ("before", "after") else "evaluation rows"
+            rows = f"{plain(event.rows_of)} rows"
             figures += [(f"{event.step:,}", rows, plain(n), f"{v:.4g}") for n, v in event.metrics.items()]
     return "## Evaluation\n\n" + _table(("step", "on", "figure", "value"), figures) if figures else ""
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from luthier.environment import hub_endpoint, hub_token
 from luthier.errors import LuthierError, RunError
+from luthier.redaction import HIDDEN, scrubbed
 
 LOGIN = "give the run's environment HF_TOKEN, or log in with: hf auth login"
 NAMES = ("base_model_name_or_path", "_name_or_path")
@@ -68,7 +69,7 @@ def upload(repository: Repository, files: Upload, message: str) -> str:
         }
     except Exception as error:
         raise RunError(told(error), place=repository.name, remedy="upload it later: luthier push") from error
-    wrong = [place for place, one in files.items() if there.get(place) not in _hashes(one)]
+    wrong = [place for place, one in files.items() if there.get(place) not in set(_hashes(one))]
     if wrong:
         raise RunError(f"the hub has something else as {wrong[0]}", place=repository.name, remedy="upload it again")
     return str(done.oid)
@@ -136,14 +137,15 @@ def told(error: Exception) -> str:
     """The first line of what went wrong, with no token in it."""
     if isinstance(error, LuthierError):
         return error.faults[0].reason
-    text = (str(error).strip().splitlines() or [""])[0] or type(error).__name__
+    lines = [str(one).strip().splitlines() for one in (error, error.__cause__) if one is not None]
+    text = ": ".join(one[0] for one in lines if one) or type(error).__name__
     token = hub_token()
-    return text.replace(token, "<masked>")[:300] if token else text[:300]
+    return scrubbed(text.replace(token, HIDDEN) if token else text)[:300]
 
 
 def _api() -> Any:
     from huggingface_hub import HfApi
-    from huggingface_hub.utils import disable_progress_bars
+    from huggingface_hub.utils.tqdm import disable_progress_bars
 
     disable_progress_bars()
     return HfApi(endpoint=hub_endpoint(), token=hub_token())

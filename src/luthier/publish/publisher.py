@@ -12,7 +12,7 @@ from luthier.errors import LuthierError
 from luthier.publish.card import card_of_run
 from luthier.publish.hub import Repository, Upload, files_of, open_repository, told, upload
 from luthier.recipe import Recipe
-from luthier.record.checkpoints import held
+from luthier.record.checkpoints import hold, release
 from luthier.record.events import Event, Finished, Published, Saved
 from luthier.record.folder import RunFolder
 from luthier.track.tracker import Follower, Tracker, Wants
@@ -37,16 +37,17 @@ class Publisher(Follower):
         self, recipe: Recipe, folder: RunFolder, tell: Callable[[Event], None], warn: Callable[[str], None]
     ) -> None:
         self._hub, self._folder, self._told = recipe.output.hub, folder, tell
-        self._busy = False
+        self._busy = self._gone = False
         super().__init__("the hub", _nobody, warn, Wants(folder.root))
 
     def tell(self, event: Event) -> None:
         """Hand over an event, at once; a checkpoint that nobody will upload leaves no draft behind."""
         if isinstance(event, Saved) and self._draft(event) is not None:
-            if self._hub.strategy == "end" or (self._busy and not self._hub.always):
+            if self._gone or self._hub.strategy == "end" or (self._busy and not self._hub.always):
                 shutil.rmtree(self._draft(event) or "", ignore_errors=True)
                 return
             self._busy = True
+            hold(self._folder.root / event.path)
         if isinstance(event, Saved | Finished):
             super().tell(event)
 
@@ -63,20 +64,23 @@ class Publisher(Follower):
 
     def _work(self, make: Callable[[], Tracker]) -> None:
         later = f"later: luthier push {self._folder.root} --to {self._hub.repository or 'OWNER/NAME'}"
+        repository = Repository("", "")
         try:
             name = self._hub.repository or self._folder.root.resolve().name
             repository = open_repository(name, self._hub.private, self._hub.revision)
         except Exception as error:  # noqa: BLE001
             remedy = error.faults[0].remedy if isinstance(error, LuthierError) else ""
+            self._gone = True
             self._warn(f"nothing is uploaded to the hub: {told(error)} ({remedy}; {later})")
-            self._drain()
-            return
         while (event := self._waiting.get()) is not None:
             try:
-                self._publish(repository, event)
+                if not self._gone:
+                    self._publish(repository, event)
             except Exception as error:  # noqa: BLE001
                 self._warn(f"not uploaded to the hub: {told(error)} ({later})")
             finally:
+                if isinstance(event, Saved) and self._draft(event) is not None:
+                    release(self._folder.root / event.path)
                 self._busy = not self._waiting.empty()
 
     def _publish(self, repository: Repository, event: Event) -> None:
@@ -87,12 +91,11 @@ class Publisher(Follower):
         if draft is None or not draft.is_dir() or not isinstance(event, Saved):
             return
         checkpoint = self._folder.root / event.path
-        with held(checkpoint):
-            files = files_of(draft)
-            if self._hub.strategy in ("checkpoint", "all_checkpoints") and checkpoint.is_dir():
-                newest = self._hub.strategy == "checkpoint"
-                files |= files_of(checkpoint, "last-checkpoint/" if newest else f"checkpoints/{checkpoint.name}/")
-            self._send(repository, event, files, f"step {event.step}", begun)
+        files = files_of(draft)
+        if self._hub.strategy in ("checkpoint", "all_checkpoints"):
+            newest = self._hub.strategy == "checkpoint"
+            files |= files_of(checkpoint, "last-checkpoint/" if newest else f"checkpoints/{checkpoint.name}/")
+        self._send(repository, event, files, f"step {event.step}", begun)
         shutil.rmtree(draft, ignore_errors=True)
 
     def _send(self, repository: Repository, event: Event, files: Upload, what: str, begun: float) -> None:

@@ -84,20 +84,36 @@ def newest_whole(folder: Path) -> tuple[Path | None, list[str]]:
     return None, skipped
 
 
+def step_of(path: Path | None) -> int:
+    """The step of a checkpoint, by its name; 0 of none."""
+    found = NAME.fullmatch(path.name) if path else None
+    return int(found[1]) if found else 0
+
+
 _HELD: list[Path] = []
 _AT_ONCE = Lock()
 
 
-@contextmanager
-def held(path: Path) -> Iterator[None]:
-    """Within: this process does not delete a checkpoint, which is being read by another of its threads."""
+def hold(path: Path) -> None:
+    """Keep this process from deleting a checkpoint, which another of its threads is to read, until ``release``."""
     with _AT_ONCE:
         _HELD.append(path.resolve())
+
+
+def release(path: Path) -> None:
+    """What was held once may be deleted again."""
+    with _AT_ONCE:
+        _HELD.remove(path.resolve())
+
+
+@contextmanager
+def held(path: Path) -> Iterator[None]:
+    """Within: the checkpoint is held."""
+    hold(path)
     try:
         yield
     finally:
-        with _AT_ONCE:
-            _HELD.remove(path.resolve())
+        release(path)
 
 
 def retire(folder: Path, keep: int | None, spare: int | None = None) -> None:

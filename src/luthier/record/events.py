@@ -73,6 +73,14 @@ class Stepped(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Watched(Event):
+    """How the numbers of the trained tensors are spread, just before a step: name -> [counts, edges]."""
+
+    kind: ClassVar[str] = "watched"
+    spreads: dict[str, list[list[float]]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluated(Event):
     """Loss on evaluation rows, and the means of what else the objective tells."""
 
@@ -85,7 +93,8 @@ class Evaluated(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answered(Event):
-    """Test rows were answered by generation; the answers lie in ``file``, a sample of them here."""
+    """Rows were answered by generation, those ``rows_of`` ``test`` or ``evaluation``; the answers lie in ``file``, a
+    sample of them here."""
 
     kind: ClassVar[str] = "answered"
     when: str
@@ -93,6 +102,7 @@ class Answered(Event):
     metrics: dict[str, float]
     file: str
     seconds: float
+    rows_of: str = "test"
     sample: list[dict[str, Any]] = field(default_factory=list)
 
 
@@ -175,6 +185,7 @@ KINDS: dict[str, type[Event]] = {
         Started,
         Prepared,
         Stepped,
+        Watched,
         Evaluated,
         Answered,
         Saved,

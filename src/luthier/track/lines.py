@@ -6,11 +6,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from luthier.track.mlflow import flat
-from luthier.track.tracker import Identity, Values
+from luthier.track.tracker import Identity, Spreads, Values
 
 
 class Trackio:
-    """Trackio: a local database of its own, or a space on the hub."""
+    """Trackio: a local database of its own, or a space on the hub. A run is found again by its name."""
+
+    uses = ("hide_nonfinite", "project", "name", "options.trackio_space_id")
+    run_id: str | None = None
 
     def __init__(self, identity: Identity) -> None:
         import trackio
@@ -38,6 +41,9 @@ class Trackio:
         table = self._trackio.Table(dataframe=pandas.DataFrame([{key: str(row[key]) for key in row} for row in rows]))
         self._trackio.log({f"answers/{name}": table}, step=step)
 
+    def spreads(self, spreads: Spreads, step: int) -> None:
+        """Nothing is watched for Trackio."""
+
     def files(self, folder: str, name: str) -> None:
         """Trackio keeps figures alone."""
 
@@ -47,7 +53,12 @@ class Trackio:
 
 
 class SwanLab:
-    """SwanLab; ``options.mode: local`` or ``offline`` sends nothing."""
+    """SwanLab; ``options.mode: local`` or ``offline`` sends nothing, and cannot go on with a run."""
+
+    uses = (
+        *("dir", "hide_nonfinite", "project", "entity", "name", "run_id", "tags"),
+        *("options.mode", "options.description"),
+    )
 
     def __init__(self, identity: Identity) -> None:
         import swanlab
@@ -59,9 +70,13 @@ class SwanLab:
             workspace=identity.entity,
             experiment_name=identity.name,
             config=identity.recipe,
+            description=options.get("description"),
             logdir=identity.folder,
             mode=options.get("mode"),
+            tags=list(identity.tags) or None,
+            **({"id": identity.run_id, "resume": "allow"} if identity.run_id else {}),
         )
+        self.run_id: str | None = str(self._run.id) if options.get("mode") in (None, "online", "cloud") else None
 
     def values(self, values: Values, step: int) -> None:
         """One point of each curve."""
@@ -72,16 +87,27 @@ class SwanLab:
         said = ["\n".join(f"{key}: {value}" for key, value in row.items()) for row in rows]
         self._swanlab.log({f"answers/{name}": [self._swanlab.Text(one) for one in said]}, step=step)
 
+    def spreads(self, spreads: Spreads, step: int) -> None:
+        """Nothing is watched for SwanLab."""
+
     def files(self, folder: str, name: str) -> None:
         """SwanLab keeps figures alone."""
 
     def end(self, whole: bool) -> None:
         """Finish, as crashed where the run is not complete."""
-        self._swanlab.finish(*(() if whole else ("crashed",)))
+        if whole:
+            self._swanlab.finish()
+        else:
+            self._swanlab.finish("crashed", error="the run is not complete")
 
 
 class Comet:
     """Comet; ``options.online: false`` keeps an archive in the folder."""
+
+    uses = (
+        *("hide_nonfinite", "project", "entity", "name", "run_id", "tags", "log_model"),
+        *("options.online",),
+    )
 
     def __init__(self, identity: Identity) -> None:
         import comet_ml
@@ -95,6 +121,7 @@ class Comet:
             experiment_config=comet_ml.ExperimentConfig(name=identity.name, tags=list(identity.tags) or None),
         )
         self._experiment.log_parameters(flat(identity.recipe))
+        self.run_id: str | None = str(self._experiment.get_key())
 
     def values(self, values: Values, step: int) -> None:
         """One point of each curve."""
@@ -105,6 +132,9 @@ class Comet:
         columns = list(dict.fromkeys(key for row in rows for key in row))
         data = [columns, *([str(row.get(column, "")) for column in columns] for row in rows)]
         self._experiment.log_table(f"answers-{name}-{step}.csv", tabular_data=data)
+
+    def spreads(self, spreads: Spreads, step: int) -> None:
+        """Nothing is watched for Comet."""
 
     def files(self, folder: str, name: str) -> None:
         """The weights."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from luthier.track.tracker import Identity, Values
+from luthier.track.tracker import Identity, Spreads, Values
 
 LONGEST = 500
 """Characters of a parameter's value that every MLflow server takes."""
@@ -15,13 +15,18 @@ LONGEST = 500
 class Mlflow:
     """MLflow through its own client; unless told where its server is, a database below the run's folder."""
 
+    uses = (
+        *("dir", "hide_nonfinite", "project", "name", "run_id", "tags", "log_model"),
+        "options.mlflow_tracking_uri",
+    )
+
     def __init__(self, identity: Identity) -> None:
         from mlflow.tracking import MlflowClient
 
         options = identity.options or {}
         place = options.get("mlflow_tracking_uri") or f"sqlite:///{Path(identity.folder) / 'mlflow.db'}"
         self._client: Any = MlflowClient(tracking_uri=str(place))
-        name = str(options.get("experiment") or identity.project or "luthier")
+        name = identity.project or "luthier"
         experiment = self._client.get_experiment_by_name(name)
         number = experiment.experiment_id if experiment else self._client.create_experiment(name)
         if identity.run_id:
@@ -33,6 +38,8 @@ class Mlflow:
             for key, value in flat(identity.recipe).items():
                 self._client.log_param(self._id, key, str(value)[:LONGEST])
 
+        self.run_id: str | None = self._id
+
     def values(self, values: Values, step: int) -> None:
         """One point of each metric."""
         for name, value in values.items():
@@ -43,6 +50,9 @@ class Mlflow:
         columns = list(dict.fromkeys(key for row in rows for key in row))
         table = {column: [str(row.get(column, "")) for row in rows] for column in columns}
         self._client.log_table(self._id, table, f"answers-{name}-{step}.json")
+
+    def spreads(self, spreads: Spreads, step: int) -> None:
+        """Nothing is watched for MLflow."""
 
     def files(self, folder: str, name: str) -> None:
         """The weights, as artifacts."""

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, Full, Queue
 from threading import Thread
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
-from luthier.record.events import Answered, Evaluated, Event, Finished, Saved, Stepped
+from luthier.record.checkpoints import held
+from luthier.record.events import Answered, Evaluated, Event, Finished, Saved, Stepped, Watched
 from luthier.redaction import scrubbed, scrubbed_texts
 
 WAITING = 4096
@@ -21,6 +22,9 @@ PATIENCE = 30.0
 """Seconds at the end of a run that a tracker has for what still waits."""
 
 Values = dict[str, float]
+
+Spreads = dict[str, list[list[float]]]
+"""Name -> [counts, edges] of a histogram."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +41,8 @@ class Identity:
     watch: str | None = None
     log_model: str | None = None
     options: dict[str, Any] | None = None
+    step: int = 0
+    """The step that the process goes on from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +56,13 @@ class Wants:
 
 
 class Tracker(Protocol):
-    """One tracker's own library behind four verbs; any of them may raise, wait, or fail."""
+    """One tracker's own library behind a few verbs; any of them may raise, wait, or fail."""
+
+    uses: ClassVar[tuple[str, ...]]
+    """Which of the settings in ``track`` it takes, options as ``options.name``."""
+
+    run_id: str | None
+    """By what the run is found again, where it has such a thing."""
 
     def __init__(self, identity: Identity) -> None:
         """Begin, or go on with, the run."""
@@ -60,6 +72,9 @@ class Tracker(Protocol):
 
     def answers(self, name: str, rows: Sequence[dict[str, Any]], step: int) -> None:
         """A table of generated answers."""
+
+    def spreads(self, spreads: Spreads, step: int) -> None:
+        """How gradients and weights are spread."""
 
     def files(self, folder: str, name: str) -> None:
         """A checkpoint's or the result's folder, to be uploaded."""
@@ -83,7 +98,8 @@ def values_of(event: Event, hide_nonfinite: bool = False) -> Values:
     elif isinstance(event, Evaluated):
         found = {"eval/loss": event.loss, **{f"eval/{name}": value for name, value in event.metrics.items()}}
     elif isinstance(event, Answered):
-        found = {f"eval/{name}": value for name, value in event.metrics.items()}
+        before = "test" if event.rows_of == "test" else "eval"
+        found = {f"{before}/{name}": value for name, value in event.metrics.items()}
     else:
         return {}
     return {name: value for name, value in found.items() if math.isfinite(value)} if hide_nonfinite else found
@@ -91,7 +107,7 @@ def values_of(event: Event, hide_nonfinite: bool = False) -> Values:
 
 def _weights(event: Event, wants: Wants) -> tuple[Path | None, str]:
     """The folder of weights that an event tells of, where they are wanted."""
-    if isinstance(event, Saved) and wants.files == "checkpoint":
+    if isinstance(event, Saved) and wants.files == "checkpoint" and event.path.startswith("checkpoints/"):
         return wants.root / event.path, f"checkpoint-{event.step}"
     if isinstance(event, Finished) and wants.files:
         return wants.root / event.result, "model"
@@ -104,8 +120,16 @@ class Follower:
     A tracker that raises is told of once, and heard no more.
     """
 
-    def __init__(self, name: str, make: Callable[[], Tracker], warn: Callable[[str], None], wants: Wants) -> None:
-        self.name = name
+    def __init__(
+        self,
+        name: str,
+        make: Callable[[], Tracker],
+        warn: Callable[[str], None],
+        wants: Wants,
+        begun: Callable[[str, str], None] = lambda *_: None,
+    ) -> None:
+        """Begin; ``begun`` is told by what name and id the tracker's run is found again."""
+        self.name, self._begun = name, begun
         self._warn, self._wants = warn, wants
         self._waiting: Queue[Event | None] = Queue(WAITING)
         self._passed_over = 0
@@ -132,6 +156,9 @@ class Follower:
     def _work(self, make: Callable[[], Tracker]) -> None:
         try:
             tracker = make()
+            run_id = getattr(tracker, "run_id", None)
+            if run_id:
+                self._begun(self.name, run_id)
             whole = self._follow(tracker)
             tracker.end(whole)
         except Exception as error:  # noqa: BLE001
@@ -146,10 +173,14 @@ class Follower:
             if values:
                 tracker.values(values, event.step)
             if isinstance(event, Answered) and event.sample:
-                tracker.answers(event.when, scrubbed_texts(event.sample), event.step)
+                tracker.answers(event.rows_of, scrubbed_texts(event.sample), event.step)
+            if isinstance(event, Watched):
+                tracker.spreads(event.spreads, event.step)
             folder, name = _weights(event, self._wants)
-            if folder is not None and folder.is_dir():
-                tracker.files(str(folder), name)
+            if folder is not None:
+                with held(folder):
+                    if folder.is_dir():
+                        tracker.files(str(folder), name)
             whole = isinstance(event, Finished)
         return whole
 

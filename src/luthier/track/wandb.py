@@ -6,12 +6,17 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from luthier.track.tracker import Identity, Values
+from luthier.track.tracker import Identity, Spreads, Values
 
 
 class WeightsAndBiases:
     """W&B through its own library. ``options.mode: offline`` keeps everything in the folder, as does having no key:
     nobody is asked for one in the middle of a run."""
+
+    uses = (
+        *("dir", "hide_nonfinite", "project", "entity", "name", "run_id", "tags", "watch", "log_model"),
+        *("options.mode", "options.project", "options.group", "options.notes", "options.job_type"),
+    )
 
     def __init__(self, identity: Identity) -> None:
         import wandb
@@ -33,6 +38,8 @@ class WeightsAndBiases:
             **{name: value for name, value in options.items() if name in ("mode", "group", "notes", "job_type")},
         )
 
+        self.run_id: str | None = self._run.id
+
     def values(self, values: Values, step: int) -> None:
         """One point of each curve, over the optimiser steps."""
         self._run.log({**values, "train/global_step": step}, step=step)
@@ -42,6 +49,11 @@ class WeightsAndBiases:
         columns = list(dict.fromkeys(key for row in rows for key in row))
         data = [[str(row.get(column, "")) for column in columns] for row in rows]
         self._run.log({f"answers/{name}": self._wandb.Table(columns=columns, data=data)}, step=step)
+
+    def spreads(self, spreads: Spreads, step: int) -> None:
+        """Histograms."""
+        made = {name: self._wandb.Histogram(np_histogram=tuple(pair)) for name, pair in spreads.items()}
+        self._run.log(made, step=step)
 
     def files(self, folder: str, name: str) -> None:
         """An artifact of the weights."""

@@ -66,14 +66,16 @@ class Measure:
 
     def answers_during(self, model: Any, step: int) -> dict[str, float]:
         """Answer the evaluation rows' questions, if the recipe asks for it; their metrics by name."""
-        return self._answer(model, self.inputs.asked, f"at step {step} of", f"step-{step:08d}", step)
+        return self._answer(model, self.inputs.asked, f"at step {step} of", f"step-{step:08d}", step, "evaluation")
 
     def _cast(self, model: Any) -> Any:
         """What to measure in: weights in the compute type, where the recipe asks for it."""
         full = self.recipe.precision.full_evaluation
         return cast_weights(model, self.engine.compute) if full else nullcontext()
 
-    def _answer(self, model: Any, examples: list[Example], when: str, name: str, step: int) -> dict[str, float]:
+    def _answer(
+        self, model: Any, examples: list[Example], when: str, name: str, step: int, rows_of: str = "test"
+    ) -> dict[str, float]:
         template = self.inputs.template
         if not (examples and template):
             return {}
@@ -108,6 +110,7 @@ class Measure:
             metrics=answers.metrics,
             file=str(file.relative_to(self.folder.root)),
             seconds=time.monotonic() - begun,
+            rows_of=rows_of,
             sample=spread(answers.rows, self.recipe.evaluate.table_rows),
         )
         self.log.write(event)

@@ -18,6 +18,7 @@ from luthier.plan.engine import engine_of
 from luthier.plan.verdict import Verdict, verdict
 from luthier.publish.publisher import Publisher
 from luthier.recipe import Recipe
+from luthier.record.checkpoints import step_of
 from luthier.record.events import EventLog
 from luthier.record.folder import RunFolder, write_json, write_whole
 from luthier.record.silent import NoLog
@@ -94,7 +95,10 @@ def _carry_out(reading: Reading, found: Verdict, display: Display, ranks: Ranks)
             _write_down(reading, inputs, folder)
         from luthier.train.session import Session
 
-        with _log(found.recipe, reading, folder, display) if ranks.first else NoLog() as log, interruptions() as asked:
+        with (
+            _log(found.recipe, reading, folder, display, start) if ranks.first else NoLog() as log,
+            interruptions() as asked,
+        ):
             Session(found.recipe, folder, inputs, display, log, asked, ranks).carry_out(start)
     return folder
 
@@ -128,11 +132,11 @@ def _one_disk(folder: RunFolder, ranks: Ranks) -> None:
         )
 
 
-def _log(recipe: Recipe, reading: Reading, folder: RunFolder, display: Display) -> EventLog:
+def _log(recipe: Recipe, reading: Reading, folder: RunFolder, display: Display, start: Start) -> EventLog:
     """The run's log, and behind it the trackers that the recipe names and that are here, and the hub."""
     if not (recipe.track.to or recipe.output.hub.push):
         return EventLog(folder.events)
-    log = Tracking(folder.events, recipe, redacted(reading.recipe.tree()), display.warn)
+    log = Tracking(folder.events, recipe, redacted(reading.recipe.tree()), display.warn, step_of(start.checkpoint))
     if recipe.output.hub.push:
         log.follow(Publisher(recipe, folder, log.note, log.warn))
     return log

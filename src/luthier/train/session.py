@@ -23,6 +23,7 @@ from luthier.model.kernels.choose import choose
 from luthier.model.load import build_model
 from luthier.model.merge import merge
 from luthier.plan.compute import remember_speed
+from luthier.plan.engine import engine_of
 from luthier.recipe import Recipe
 from luthier.record.checkpoints import retire
 from luthier.record.events import Compared, EventLog, Finished, Saved, Started, Stepped, Stopped, Warned
@@ -46,6 +47,7 @@ from luthier.train.resume import Start, check_changes
 from luthier.train.scaler import Scaler
 from luthier.train.schedule import learning_rates, warmup_steps
 from luthier.train.surroundings import surroundings
+from luthier.train.watch import Watch
 from luthier.train.whole_rates import momentum_of
 from luthier.train.work import Progress, Work
 
@@ -92,6 +94,12 @@ class Session:
         self.scaler = Scaler(self.engine.device.type) if self.engine.compute is torch.float16 else None
         self.progress = Progress()
         self.measure = Measure(recipe, folder, inputs, display, log, self.engine, self.method)
+        if recipe.track.watch and "wandb" in recipe.track.to:
+            watch = Watch(self.model, recipe.track.watch, lambda: self.progress.step, log.write)
+            if engine_of(recipe, ranks.count).name == "deepspeed":
+                display.warn("track.watch: DeepSpeed steps where nothing can be watched")
+            else:
+                self.optimizer.register_step_pre_hook(watch)
         self.total = inputs.plan.steps
         self.rate = learning_rates(recipe, self.total)
         per_epoch = inputs.plan.steps_per_epoch
@@ -254,6 +262,7 @@ class Session:
         """The model as it is now, for the hub, in the types it has: weights that train are not rounded."""
         try:
             if here:
+                shutil.rmtree(self.folder.drafts / name, ignore_errors=True)
                 write_model(self.model, self.recipe, self.inputs, self.folder.drafts / name)
         except (OSError, SafetensorError) as error:
             shutil.rmtree(self.folder.drafts / name, ignore_errors=True)

@@ -120,6 +120,8 @@ def _tracking(values: Values) -> Effect:
     if len(projects) > 1:
         raise Cannot("the trackers' projects have one name here", "give them the same one")
     made: dict[str, Any] = {"track.to": told}
+    if values.get("mlflow_tracking_uri"):
+        made["track.options.mlflow_tracking_uri"] = text(values["mlflow_tracking_uri"])
     return applied(made | ({"track.project": projects.pop()} if projects else {}))
 
 
@@ -194,7 +196,7 @@ RECORD: tuple[Row, ...] = (
     Inert("dynamic_checkpoint", "a run that is told to stop saves a whole checkpoint first", whole=True),
     *(Gather(switch, ("track.to",), _tracking) for switch, *_ in _TRACKERS.values()),
     *(Gather(name, ("track.to", "track.project"), _tracking) for name in _PROJECTS),
-    Gather("mlflow_tracking_uri", ("track.to",), _tracking),
+    Gather("mlflow_tracking_uri", ("track.to", "track.options.mlflow_tracking_uri"), _tracking),
     Key("wandb_entity", "track.entity", text),
     Key("comet_workspace", "track.entity", text),
     Key("swanlab_workspace", "track.entity", text),
@@ -208,7 +210,7 @@ RECORD: tuple[Row, ...] = (
     _option("comet_mode", "mode"),
     _option("swanlab_mode", "mode"),
     _option("swanlab_description", "description"),
-    _option("trackio_space_id", "space_id"),
+    _option("trackio_space_id", "trackio_space_id"),
     Key("hf_mlflow_log_artifacts", "track.options.log_artifacts", flag),
     Key("comet_online", "track.options.online", flag),
     Key("comet_experiment_config", "track.options.experiment", whole=True),
