@@ -32,10 +32,9 @@ def exchange(file: str, *pairs: tuple[str, str]) -> Change:
     return change
 
 
-def launched_with(config: str, *, packed: bool) -> Change:
+def launched_with(config: str) -> Change:
     """PEFT's command line under another of its launcher's files."""
-    whole = () if packed else (("--use_4bit_quantization True", "--use_4bit_quantization False"),)
-    return exchange("peft_sft.sh", ("deepspeed_config_z3_qlora.yaml", config), *whole)
+    return exchange("peft_sft.sh", ("deepspeed_config_z3_qlora.yaml", config))
 
 
 def axolotl_deepspeed(folder: Path) -> None:
@@ -86,11 +85,7 @@ CASES = {
         "chatglm3/sft.yaml", exchange("chatglm3/sft.yaml", ("ds_zero_3", "ds_zero_2")), "ZeroRedundancy", False
     ),
     "peft z3 qlora": Together("peft_sft.sh", exchange("peft_sft.sh"), "ZeroRedundancy", True),
-    "peft z3": Together("peft_sft.sh", launched_with("deepspeed_config.yaml", packed=False), "ZeroRedundancy", True),
-    "peft fsdp": Together("peft_sft.sh", launched_with("fsdp_config.yaml", packed=False), "FullyShared", True),
-    "peft fsdp qlora": Together(
-        "peft_sft.sh", launched_with("fsdp_config_qlora.yaml", packed=True), "FullyShared", True
-    ),
+    "peft fsdp qlora": Together("peft_sft.sh", launched_with("fsdp_config_qlora.yaml"), "FullyShared", True),
     "axolotl deepspeed": Together("axolotl.yml", axolotl_deepspeed, "ZeroRedundancy", False),
     "axolotl fsdp": Together("axolotl.yml", AXOLOTL_FSDP, "FullyShared", False),
 }
