@@ -19,6 +19,7 @@ import pytest
 from luthier.dialects import read
 from luthier.dialects.document import load_yaml
 from tests.documents.conftest import FILES, StandIns, events_of
+from tests.documents.table import READMES, row
 from tests.warm import Process
 
 pytestmark = pytest.mark.slow
@@ -117,6 +118,9 @@ def test_it_is_planned_trained_stopped_gone_on_with_and_opens(
     compared = next(one for one in events if one["event"] == "compared")
     assert compared["moved"] > 0 and compared["drifted"] == [] and (compared["unmoved"] > 0) is document.adapter
     opens(run / "model", None if document.file.startswith("chatglm3") else stand_ins.model, adapter=document.adapter)
+    line = row(document.file, run, events, shortened=bool(document.shorter))
+    for page in READMES:
+        assert line in page.read_text(encoding="utf-8"), f"the table of {page.name} needs: {line}"
 
 
 def opens(result: Path, base: Path | None, *, adapter: bool) -> None:
