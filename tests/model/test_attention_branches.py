@@ -32,7 +32,15 @@ def test_each_answer_sees_its_prompt_and_itself(window: int | None) -> None:
     query, key, value = (torch.randn(1, heads, tokens, 8, requires_grad=True) for heads in (4, 2, 2))
     lengths = tuple(map(sum, BRANCHES))
     ours, _ = _branch_attention(
-        torch.nn.Identity(), query, key, value, None, branches=BRANCHES, document_lengths=lengths, sliding_window=window
+        register(),
+        torch.nn.Identity(),
+        query,
+        key,
+        value,
+        None,
+        branches=BRANCHES,
+        document_lengths=lengths,
+        sliding_window=window,
     )
     scores = query @ key.repeat_interleave(2, 1).transpose(2, 3) / 8**0.5
     weights = scores.masked_fill(~seen(BRANCHES, window), -torch.inf).softmax(-1)

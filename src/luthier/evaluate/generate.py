@@ -15,6 +15,7 @@ from luthier.data.example import Example
 from luthier.data.template import ChatTemplate
 from luthier.data.tokens import tokenise
 from luthier.evaluate.loss import Among
+from luthier.model.attention_alone import is_alone
 from luthier.recipe.evaluate import Generation
 
 ATTENTION = "sdpa"
@@ -88,13 +89,15 @@ def generate(
             that makes most.
     """
     results: list[list[int]] = [[]] * len(prompts)
-    before, training = model.config._attn_implementation, model.training
-    model.set_attn_implementation(ATTENTION)
+    before, training, alone = model.config._attn_implementation, model.training, is_alone(model)
+    if not alone:
+        model.set_attn_implementation(ATTENTION)
     model.eval()
     done = 0
     try:
         mine: list[tuple[int, list[int]]] = []
-        batches = list(groups([len(one) for one in prompts], settings, positions_of(model), rows, tokens))
+        lengths = [len(one) for one in prompts]
+        batches = list(groups(lengths, settings, positions_of(model), rows, tokens, alike=alone))
         for number, counts in _shared(len(batches), among, exchanges):
             group, longest = batches[number]
             own = settings.model_copy(update={"max_new_tokens": longest})
@@ -109,7 +112,8 @@ def generate(
             for index, answer in some:
                 results[index] = answer
     finally:
-        model.set_attn_implementation(before)
+        if not alone:
+            model.set_attn_implementation(before)
         model.train(training)
     return results
 
@@ -137,12 +141,19 @@ def _seeded(seed: int | None, number: int, device: torch.device) -> Iterator[Non
 
 
 def groups(
-    lengths: Sequence[int], settings: Generation, positions: int, rows: int, tokens: int | None
+    lengths: Sequence[int],
+    settings: Generation,
+    positions: int,
+    rows: int,
+    tokens: int | None,
+    *,
+    alike: bool = False,
 ) -> Iterator[tuple[list[int], int]]:
     """(prompts that are answered together, the longest answer they may have), shortest prompts first.
 
     Prompts that leave less room than ``max_new_tokens`` go only with others that leave as much, so that no answer
-    depends on what else is asked.
+    depends on what else is asked. ``alike``: only prompts of one length go together, so that a state runs over no
+    padding.
 
     >>> list(groups([3, 9, 2], Generation(max_new_tokens=4), 10, 64, None))
     [([2, 0], 4), ([1], 1)]
@@ -154,7 +165,8 @@ def groups(
         if longest < 1:
             continue
         held = (len(group) + 1) * (lengths[index] + longest) * settings.beams
-        if group and (longest != last or len(group) == rows or (tokens is not None and held > tokens)):
+        apart = longest != last or (alike and lengths[index] != lengths[group[-1] if group else index])
+        if group and (apart or len(group) == rows or (tokens is not None and held > tokens)):
             yield group, last
             group = []
         group.append(index)

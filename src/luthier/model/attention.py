@@ -31,6 +31,9 @@ KERNELS = {
 }
 """Kernel -> the name it is registered under, and where it stands; nothing is imported before it is asked for."""
 
+NAMES = frozenset(name for name, _ in KERNELS.values())
+"""What transformers knows them by."""
+
 
 def document_attention(
     module: torch.nn.Module,
@@ -82,7 +85,7 @@ def document_attention(
                     enable_gqa=query.shape[1] != key.shape[1],
                 )
             )
-    return torch.cat(pieces, dim=2).transpose(1, 2).to(kept), None
+    return torch.cat(pieces, dim=2).transpose(1, 2).contiguous().to(kept), None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +104,8 @@ def boundaries_of(module: torch.nn.Module, lengths: tuple[int, ...] | Sealed | N
     if lengths is None:
         raise ModelError(
             f"{type(module).__name__} does not pass document boundaries on, so documents would not be isolated",
-            place="model.path",
-            remedy="use a model whose layers hand their keyword arguments down to the attention",
+            place="model.attention",
+            remedy="set model.attention: alone",
         )
     return lengths.lengths if isinstance(lengths, Sealed) else lengths
 

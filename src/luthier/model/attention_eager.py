@@ -50,7 +50,7 @@ def attend(
             weights = scores.softmax(-1)
         weights = torch.dropout(weights.to(v.dtype), dropout, train=True)
         pieces.append(weights @ v)
-    return torch.cat(pieces, dim=2).transpose(1, 2).to(query.dtype), None
+    return torch.cat(pieces, dim=2).transpose(1, 2).contiguous().to(query.dtype), None
 
 
 def visible(queries: int, keys: int, window: int | None, device: torch.device) -> torch.Tensor:

@@ -41,7 +41,7 @@ def attend(
         scale=scaling,
         enable_gqa=query.shape[1] != key.shape[1],
     )
-    return output.transpose(1, 2).to(query.dtype), None
+    return output.transpose(1, 2).contiguous().to(query.dtype), None
 
 
 @lru_cache(maxsize=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import warnings
 from collections.abc import Mapping
@@ -15,7 +16,8 @@ from transformers import AutoModelForCausalLM, GlmForCausalLM, LlamaConfig, PreT
 from transformers.utils import logging
 
 from luthier.errors import ModelError
-from luthier.model.attention import register
+from luthier.model.attention import NAMES, register
+from luthier.model.attention_alone import goes_alone, run_alone
 from luthier.model.chatglm import is_chatglm
 from luthier.model.chatglm_weights import as_glm
 from luthier.model.hollow import hollow_model
@@ -88,6 +90,8 @@ def open_model(
     """A saved causal language model; weights must fit its config exactly.
 
     Args:
+        attention: transformers' name of an implementation. A model that takes none keeps its own, and is given its
+            documents one by one where they are to be isolated.
         quantised: what ``quantise.loading`` makes of a quantisation.
 
     Raises:
@@ -97,10 +101,11 @@ def open_model(
     weight_files(directory)
     native = is_chatglm(directory)
     source = as_glm(directory) if native else {}
+    alone = not native and goes_alone(architecture_of(directory))
     try:
         model, report = (GlmForCausalLM if native else AutoModelForCausalLM).from_pretrained(
             None if native else str(directory),
-            attn_implementation=attention,
+            attn_implementation=None if alone else attention,
             dtype=dtype,
             output_loading_info=True,
             local_files_only=True,
@@ -124,7 +129,17 @@ def open_model(
             remedy="download it again",
         )
     settle(model)
+    if alone and attention in NAMES:
+        run_alone(model)
     return model
+
+
+def architecture_of(directory: Path) -> str:
+    """The ``model_type`` of a saved model's config; empty where it has none."""
+    try:
+        return str(json.loads((directory / "config.json").read_text(encoding="utf-8")).get("model_type", ""))
+    except (OSError, ValueError, AttributeError):
+        return ""
 
 
 def _dtype(recipe: Recipe, auto: Any) -> Any:

@@ -10,6 +10,7 @@ from typing import Any
 
 from luthier.errors import ModelError
 from luthier.model.chatglm import glm_config, glm_parameters
+from luthier.model.kernels.architectures import dropout_of
 from luthier.model.safe import check_model, inside
 from luthier.recipe.model import Scratch
 
@@ -32,6 +33,8 @@ class Shape:
     intermediate: int
     vocabulary: int
     parameters: Parameters
+    dropout: float = 0.0
+    """Of attention's weights."""
 
     @property
     def count(self) -> int:
@@ -44,7 +47,9 @@ class Shape:
         return sum(
             _product(d)
             for name, (d, _) in self.parameters.items()
-            if any(part in name for part in ("embed_tokens", "embed_in", "wte"))
+            if any(
+                part in name for part in ("embed_tokens", "embed_in", "word_embeddings.", "wte", "backbone.embeddings")
+            )
         )
 
     def linear(self) -> dict[str, tuple[int, int]]:
@@ -123,17 +128,19 @@ def shape_of_directory(directory: Path) -> Shape:
 
 def _shape(config: dict[str, Any], parameters: Parameters, place: str) -> Shape:
     hidden = _first(config, place, "hidden_size", "n_embd", "d_model")
-    heads = _first(config, place, "num_attention_heads", "n_head")
+    # A model without attention has no heads.
+    heads = _first({"num_heads": 1, **config}, place, "num_attention_heads", "n_head", "n_heads", "num_heads")
     return Shape(
         architecture=str(config.get("model_type", "unknown")),
         hidden=hidden,
-        layers=_first(config, place, "num_hidden_layers", "num_layers", "n_layer"),
+        layers=_first(config, place, "num_hidden_layers", "num_layers", "n_layer", "n_layers"),
         heads=heads,
         kv_heads=int(config.get("num_key_value_heads") or config.get("multi_query_group_num") or heads),
         head_size=int(config.get("head_dim") or hidden // heads),
         intermediate=int(config.get("intermediate_size") or config.get("ffn_hidden_size") or 4 * hidden),
         vocabulary=_first(config, place, "vocab_size", "padded_vocab_size"),
         parameters=parameters,
+        dropout=dropout_of(config),
     )
 
 

@@ -166,7 +166,8 @@ def _capacity(recipe: Recipe, volume: Volume) -> int:
 def kernel_facts(shape: Shape, device: str, compute: str) -> Here:
     """What the choice of kernels rests on, before the model is there."""
     layers, packages = leaves(shape.parameters), installed_here()
-    return Here(device, compute, shape.head_size, shape.architecture, layers, packages)
+    head, kind = shape.head_size, shape.architecture
+    return Here(device, compute, head, kind, layers, packages, dropout=shape.dropout)
 
 
 def _base_copy(recipe: Recipe) -> dict[str, int]:

@@ -134,15 +134,15 @@ class Model(Section):
             "训练器的 bf16: true 指以 bf16 做运算,并非以 bf16 存放权重。",
         ),
     )
-    attention: Literal["auto", "sdpa", "blocks", "varlen", "flash", "flex", "eager"] = setting(
+    attention: Literal["auto", "sdpa", "blocks", "varlen", "flash", "flex", "eager", "alone"] = setting(
         "auto",
         en="Attention kernel; documents in a pack are isolated under each of them.",
         zh="注意力实现;无论哪种,同一打包内的文档都彼此隔离。",
         up=("Name one to compare kernels.", "需要对比内核时指定。"),
         down=("auto picks the fastest that the device has.", "auto 会选设备上最快的实现。"),
         cost=(
-            "eager holds the whole attention matrix, which grows with the square of the length; the others never do.",
-            "eager 需保存整个注意力矩阵,随长度平方增长;其余实现不保存。",
+            "eager holds the whole attention matrix, which grows with the square of the length; the others never do. alone runs all layers on one document after the other, slower the shorter documents are; models whose attention is their own (Bloom, Falcon, MPT) or that carry a state (Mamba) take no other.",
+            "eager 需保存整个注意力矩阵,随长度平方增长;其余实现不保存。alone 让各层逐个文档计算,文档越短越慢;自带注意力(Bloom、Falcon、MPT)或带状态(Mamba)的模型只能用它。",
         ),
         history=(
             "Each kernel once had a switch of its own: flash_attention, xformers_attention, sdp_attention, --use_flash_attn; today attn_implementation names one.",

@@ -20,6 +20,7 @@ from luthier.methods.answers import likelihood
 from luthier.methods.method import Method
 from luthier.methods.reference import AtStart, Copied, Precomputed, Reference, Uniform, WithoutAdapter, measuring
 from luthier.model.adapter_files import starts_as_nothing
+from luthier.model.attention_alone import is_alone
 from luthier.model.attention_branches import register_branches
 from luthier.recipe import Recipe
 from luthier.record.folder import RunFolder, sync_folder
@@ -39,7 +40,7 @@ def with_reference(
         RunError: kept numbers of the reference do not belong to this run.
     """
     shared = getattr(method, "shared", None)
-    if shared:
+    if shared and not is_alone(model):
         model.set_attn_implementation(register_branches(model.config._attn_implementation))
     if getattr(method, "needs_reference", False):
         method.reference = _reference(method, model, recipe, inputs, folder, engine, display)

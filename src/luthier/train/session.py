@@ -17,6 +17,7 @@ from safetensors import SafetensorError
 from luthier.errors import CheckpointError, LuthierError
 from luthier.methods.method import Method, method_of
 from luthier.model.adapters import add_adapter
+from luthier.model.attention_probe import check_isolation
 from luthier.model.frozen import fingerprints, moved
 from luthier.model.kernels.apply import facts_of, put_kernels
 from luthier.model.kernels.choose import choose
@@ -83,7 +84,9 @@ class Session:
             bare = build_model(recipe, inputs.encoder.vocabulary, inputs.model, special, hollow=hollow)
             adapted = add_adapter(bare, recipe, inputs.new_tokens)
         self.kernels = choose(recipe, facts_of(adapted, self.engine.device, self.engine.compute))
-        self.model: Any = self.engine.wrap(put_kernels(adapted, recipe, self.kernels, self.engine.device))
+        ready = put_kernels(adapted, recipe, self.kernels, self.engine.device)
+        check_isolation(ready, compute=self.engine.compute, autocast=self.engine.autocast)
+        self.model: Any = self.engine.wrap(ready)
         self.method = with_reference(self.method, self.model, recipe, inputs, folder, self.engine, display)
         with self.engine.whole(self.model) as here:
             self._prints = fingerprints(self.model) if here else {}

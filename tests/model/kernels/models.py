@@ -23,11 +23,15 @@ SIZE: dict[str, Any] = {
 }
 
 
-def tiny(architecture: str, attention: str = "sdpa", **changes: Any) -> Any:
-    """A model in fp32 whose every parameter, norms and biases too, is away from what it begins as."""
-    config = AutoConfig.for_model(architecture, **{**SIZE, **changes})
+def tiny(architecture: str, attention: str | None = "sdpa", **changes: Any) -> Any:
+    """A model in fp32 whose every parameter, norms and biases too, is away from what it begins as.
+
+    ``...`` as a change leaves a size out.
+    """
+    sizes = {name: one for name, one in {**SIZE, **changes}.items() if one is not ...}
+    config = AutoConfig.for_model(architecture, **sizes)
     torch.manual_seed(0)
-    model = AutoModelForCausalLM.from_config(config, attn_implementation=register(attention))
+    model = AutoModelForCausalLM.from_config(config, attn_implementation=attention and register(attention))
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(torch.randn_like(parameter), alpha=0.1)

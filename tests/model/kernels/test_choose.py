@@ -37,6 +37,12 @@ def changed(here: Here, **changes: Any) -> Here:
         (changed(GPU, architecture="gemma2"), "none", "flex", "under one block mask"),
         (changed(FLASH, architecture="gpt_oss"), "none", "eager", "no attention sinks"),
         (FLASH, "prefix", "sdpa", "takes no prefix"),
+        (changed(GPU, dropout=0.1), "none", "sdpa", "flash needs flash_attn"),
+        (changed(FLASH, dropout=0.1), "none", "flash", "flash-attn"),
+        (changed(CPU, dropout=0.1), "none", "blocks", "blocks of matrix products"),
+        (changed(FLASH, architecture="bloom"), "none", "alone", "flash does not fit into this model's own attention"),
+        (changed(CPU, architecture="mamba"), "none", "alone", "blocks does not end the state"),
+        (changed(CPU32, closed=True), "none", "alone", "sdpa does not fit"),
         (changed(GPU, compute="fp32", packages=frozenset()), "none", "sdpa", "flash needs flash_attn"),
     ],
 )
@@ -51,6 +57,8 @@ def test_auto_takes_the_fastest_that_can_and_says_what_a_faster_one_lacks(
 def test_what_is_named_is_taken_or_its_lack_is_said() -> None:
     assert choose_attention("eager", FLASH).name == "eager"
     assert choose_attention("sdpa", CPU).name == "sdpa"
+    assert choose_attention("alone", FLASH).name == "alone"
+    assert lacks("varlen", changed(GPU, dropout=0.1)) == lacks("flex", changed(GPU, dropout=0.1)) != ""
     choice = choose_attention("flash", CPU)
     assert choice.name == "blocks" and "flash runs on CUDA only" in choice.why
 

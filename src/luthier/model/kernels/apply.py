@@ -7,7 +7,10 @@ from typing import Any
 
 import torch
 
+from luthier.errors import ModelError
 from luthier.model.attention import register
+from luthier.model.attention_alone import goes_alone, is_alone, run_alone
+from luthier.model.kernels.architectures import dropout_of
 from luthier.model.kernels.choose import MLP, QKV, Choice, Here, installed_here
 from luthier.model.kernels.compiled import compile_layers
 from luthier.model.kernels.joined import join_layers
@@ -30,6 +33,8 @@ def facts_of(model: Any, device: torch.device, compute: torch.dtype) -> Here:
         layers=frozenset(name.rpartition(".")[2] for name, _ in model.named_modules()),
         packages=installed_here(),
         capability=torch.cuda.get_device_capability(device) if device.type == "cuda" else None,
+        closed=is_alone(model) or goes_alone(config.model_type),
+        dropout=dropout_of(config.to_dict()),
     )
 
 
@@ -39,11 +44,15 @@ def put_kernels(model: Any, recipe: Recipe, chosen: Mapping[str, Choice], device
     A model that one device holds whole is moved there first, as moving it later would take joined weights apart.
 
     Raises:
+        ModelError: documents would go alone, and the recipe has layers that are run equally often everywhere.
         RunError: PyTorch has no such compiler as the recipe names.
     """
     if recipe.parallel.stage == 0 and recipe.parallel.deepspeed is None:
         model = model.to(device)
-    model.set_attn_implementation(register(chosen["attention"].name))
+    if chosen["attention"].name == "alone":
+        _go_alone(model, recipe)
+    else:
+        model.set_attn_implementation(register(chosen["attention"].name))
     if chosen["liger"].name == "on":
         use_liger(model)
     elif chosen["rms_norm"].name == "on":
@@ -57,3 +66,17 @@ def put_kernels(model: Any, recipe: Recipe, chosen: Mapping[str, Choice], device
     if recipe.runtime.compile:
         compile_layers(model, recipe.runtime.compile_backend, recipe.runtime.compile_mode)
     return model
+
+
+def _go_alone(model: Any, recipe: Recipe) -> None:
+    """Give a model its documents one by one, through the fastest attention that transformers has for it."""
+    if recipe.parallel.engine == "fsdp" or recipe.parallel.stage == 3:
+        raise ModelError(
+            "documents of this model go one by one, as many as each process has, and shared-out layers have to be run "
+            "equally often in all of them",
+            place="parallel.stage",
+            remedy="use parallel.engine: ddp, or DeepSpeed below stage 3",
+        )
+    if not is_alone(model):
+        model.set_attn_implementation("sdpa" if model._supports_sdpa else "eager")
+        run_alone(model)

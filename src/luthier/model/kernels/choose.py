@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from luthier.model.kernels.architectures import OWN_ATTENTION, SOFT_CAPPED, WITH_SINKS, WITH_STATE
 from luthier.recipe import Recipe
 
 QKV, MLP = ("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj")
@@ -15,17 +16,14 @@ QKV, MLP = ("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj")
 JOINED = {"query_key_value": QKV, "qkv_proj": QKV, "gate_up_proj": MLP}
 """Layers that are one product already, in models that are stored so."""
 
-SOFT_CAPPED, WITH_SINKS = frozenset({"gemma2"}), frozenset({"gpt_oss"})
-"""Architectures whose attention holds its scores down with a tanh, or has a score that belongs to no key."""
-
 COMPILE_MODES = ("default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs")
 
 PACKAGES = ("flash_attn", "liger_kernel", "triton")
 
 ORDER = {
-    "cpu": ("blocks", "sdpa", "eager"),
-    "cpu in fp32": ("sdpa", "eager"),
-    "cuda": ("flash", "varlen", "flex", "sdpa", "eager"),
+    "cpu": ("blocks", "sdpa", "eager", "alone"),
+    "cpu in fp32": ("sdpa", "eager", "alone"),
+    "cuda": ("flash", "varlen", "flex", "sdpa", "eager", "alone"),
 }
 """Attention kernels of a device, the fastest first."""
 
@@ -36,6 +34,7 @@ TOLD = {
     "varlen": "all documents in one call of PyTorch's kernel for varied lengths",
     "flash": "all documents in one call of flash-attn",
     "flex": "all documents under one block mask, compiled",
+    "alone": "each document as a row of its own through the model's own layers",
 }
 
 
@@ -44,7 +43,8 @@ class Here:
     """What a choice rests on; ``head``, ``architecture`` and ``layers`` are empty where the model is not known yet.
 
     ``layers`` holds the last parts of the layers' names; ``capability`` is a GPU's, None where torch has not been
-    asked: it is then taken to be Ampere's or later.
+    asked: it is then taken to be Ampere's or later. ``closed``: its class lets no other attention in, or carries a
+    state; ``dropout`` is that of attention's weights.
     """
 
     device: str
@@ -54,6 +54,8 @@ class Here:
     layers: frozenset[str] = frozenset()
     packages: frozenset[str] = frozenset()
     capability: tuple[int, int] | None = None
+    closed: bool = False
+    dropout: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +105,10 @@ def lacks(kernel: str, here: Here, adapter: str = "none") -> str:
     old = here.capability is not None and here.capability < (8, 0)
     wide = here.head > 256 or here.head % 8 > 0
     capped, sinks = here.architecture in SOFT_CAPPED, here.architecture in WITH_SINKS
+    other = kernel != "alone"
     rules = (
+        (other and here.architecture in WITH_STATE, "does not end the state that this model carries over documents"),
+        (other and (here.closed or here.architecture in OWN_ATTENTION), "does not fit into this model's own attention"),
         (flash and not on_cuda, "runs on CUDA only"),
         (kernel == "blocks" and on_cuda, "is for CPUs"),
         (kernel == "flex" and not on_cuda, "has no backward pass on a CPU"),
@@ -113,7 +118,8 @@ def lacks(kernel: str, here: Here, adapter: str = "none") -> str:
         (flash and old, "needs an Ampere GPU or a later one"),
         (flash and wide, f"has no kernel for heads of {here.head} features"),
         (kernel in ("sdpa", "blocks", "varlen") and capped, "has no soft cap on scores"),
-        (kernel != "eager" and sinks, "has no attention sinks"),
+        (kernel in ("sdpa", "blocks", "varlen", "flash", "flex") and sinks, "has no attention sinks"),
+        (kernel in ("varlen", "flex") and here.dropout > 0, "has no dropout of attention's weights"),
         (
             kernel in ("blocks", "varlen", "flash", "flex") and adapter == "prefix",
             "takes no prefix before each document",

@@ -31,7 +31,8 @@ def compile_layers(model: Any, backend: str | None, mode: str | None) -> int:
             remedy=f"use one of: {', '.join(sorted(known))}",
         )
     attention = model.config.get_text_config()._attn_implementation
-    AttentionInterface.register(attention, torch.compiler.disable(ALL_ATTENTION_FUNCTIONS[attention]))  # type: ignore[no-untyped-call]
+    if attention.startswith("luthier_"):
+        AttentionInterface.register(attention, torch.compiler.disable(ALL_ATTENTION_FUNCTIONS[attention]))  # type: ignore[no-untyped-call]
     layers = [layer for layer in model.modules() if isinstance(layer, GradientCheckpointingLayer)]
     forms: dict[Any, Any] = {}
     for layer in layers:
