@@ -22,6 +22,7 @@ from luthier.model.chatglm import is_chatglm
 from luthier.model.chatglm_weights import as_glm
 from luthier.model.hollow import hollow_model
 from luthier.model.kernels.checkpoints import checkpoint_layers
+from luthier.model.last_layers import last_layers
 from luthier.model.quantise import loading, quantisation, settle
 from luthier.model.reward import as_reward_model
 from luthier.model.safe import check_model
@@ -165,14 +166,13 @@ def _llama(scratch: Scratch, vocabulary: int, special: Mapping[str, int | None])
 def _free(model: PreTrainedModel, recipe: Recipe) -> None:
     """Freeze what the recipe does not train; adapters freeze the rest themselves."""
     patterns = [re.compile(pattern) for pattern in recipe.model.trainable]
-    if recipe.model.last_layers is not None:
-        first = model.config.num_hidden_layers - recipe.model.last_layers
-        kept = "|".join(str(layer) for layer in range(first, model.config.num_hidden_layers))
-        patterns.append(re.compile(rf"\.layers\.({kept})\.|lm_head|\.norm\."))
-    if not patterns or recipe.adapter.kind != "none":
+    last = recipe.model.last_layers
+    if (not patterns and last is None) or recipe.adapter.kind != "none":
         return
+    names = tuple(name for name, _ in model.named_parameters())
+    kept = last_layers(names, model.config.get_text_config().num_hidden_layers, last) if last else frozenset()
     for name, parameter in model.named_parameters():
-        parameter.requires_grad_(any(pattern.search(name) for pattern in patterns))
+        parameter.requires_grad_(name in kept or any(pattern.search(name) for pattern in patterns))
     if not any(parameter.requires_grad for parameter in model.parameters()):
         raise ModelError(
             "no parameter matches model.trainable", place="model.trainable", remedy="see the names with luthier inspect"

@@ -8,18 +8,21 @@ from dataclasses import replace
 from math import prod
 
 from luthier.model.adapter_files import is_feedforward
+from luthier.model.last_layers import EMBEDDINGS, last_layers
 from luthier.model.shape import Shape
 from luthier.recipe import Recipe
 from luthier.recipe.adapter import Adapter
 
-ENDS = ("embed_tokens.weight", "embed_in.weight", "wte.weight", "lm_head.weight", "embed_out.weight")
+ENDS = tuple(f"{name}.weight" for name in (*EMBEDDINGS, "lm_head", "embed_out"))
 """Ends of the names of the embeddings and the output layer."""
 
 
 def with_rows(shape: Shape, rows: int) -> Shape:
     """The shape with embeddings, and an output layer of its own, of at least so many rows, as ``build_model`` grows
     them for the tokens of a tokenizer."""
-    embedding = next((one for name, (one, _) in shape.parameters.items() if name.endswith(ENDS[:3])), (rows,))
+    embedding = next(
+        (one for name, (one, _) in shape.parameters.items() if name.endswith(ENDS[: len(EMBEDDINGS)])), (rows,)
+    )
     if embedding[0] >= rows:
         return shape
     grown = {
@@ -68,10 +71,7 @@ def trains(recipe: Recipe, name: str, shape: Shape) -> bool:
         return True
     if any(re.search(pattern, name) for pattern in patterns):
         return True
-    found = re.search(r"\.layers\.(\d+)\.", name)
-    if last is None:
-        return False
-    return int(found[1]) >= shape.layers - last if found else "lm_head" in name or ".norm." in name
+    return last is not None and name in last_layers(tuple(shape.parameters), shape.layers, last)
 
 
 def _lora_parameters(recipe: Recipe, shape: Shape) -> int:
