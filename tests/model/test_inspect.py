@@ -16,6 +16,7 @@ from luthier.model.load import build_model
 from luthier.model.quantise import is_quantised
 from luthier.recipe.validate import build
 from tests.conftest import make_model
+from tests.model.chatglm3 import write_checkpoint
 from tests.model.test_adapters import KINDS
 
 NAMES = {torch.float32: "fp32", torch.bfloat16: "bf16"}
@@ -54,6 +55,49 @@ def test_before_and_after_are_those_of_the_model_that_trains(kind: str, base: Pa
             assert told[name].dtype == NAMES[one.dtype], name
     assert {one.dtype for one in before.parameters} == {"bf16"} and all(one.trains for one in before.parameters)
     assert sum(one.count for one in before.parameters) == AutoModelForCausalLM.from_pretrained(base).num_parameters()
+
+
+CHATGLM: dict[str, dict[str, Any]] = {
+    "full": {},
+    "reward": {"method": {"kind": "reward"}},
+    "last layer": {"model": {"last_layers": 1}},
+    "lora": {"adapter": {"kind": "lora", "targets": ["query_key_value"]}},
+    "nf4": {"adapter": {"kind": "lora", "targets": ["query_key_value", "dense"]}, "quantise": {"bits": 4}},
+    "prefix": {"adapter": {"kind": "prefix", "virtual_tokens": 5}},
+    "new tokens": {"adapter": {"kind": "lora", "targets": ["query_key_value"]}},
+}
+
+
+@pytest.fixture(scope="module")
+def chatglm(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_checkpoint(tmp_path_factory.mktemp("inspected") / "chatglm3")
+
+
+@pytest.mark.parametrize("kind", CHATGLM)
+def test_a_chatglm_checkpoint_is_told_as_it_trains(kind: str, chatglm: Path) -> None:
+    sections = {**CHATGLM[kind]}
+    sections["model"] = {"path": str(chatglm), **sections.get("model", {})}
+    recipe = build({"data": {"train": [{"path": "x"}]}, **sections}, str)
+    new = (520, 521) if kind == "new tokens" else ()
+    rows = 520 + len(new)
+    before, after = inspect_recipe(recipe, chatglm, rows, new)
+    real = {
+        name.replace(".default", ""): one
+        for name, one in add_adapter(build_model(recipe, rows, chatglm), recipe, new).named_parameters()
+    }
+    told = {one.name: one for one in after.parameters}
+    assert told.keys() == real.keys()
+    assert {name for name, one in told.items() if one.trains} == {
+        name for name, one in real.items() if one.requires_grad
+    }
+    assert {name for name, one in told.items() if one.quantised} == {
+        name for name, one in real.items() if is_quantised(one)
+    }
+    assert all(told[name].shape == tuple(one.shape) for name, one in real.items() if not is_quantised(one))
+    assert before.architecture == "glm" and {one.dtype for one in before.parameters} == {"fp32"}
+    assert sum(one.count for one in before.parameters) == sum(
+        one.count for one in inspect_directory(chatglm).parameters if "rotary" not in one.name
+    )
 
 
 def test_a_directory_is_told_from_its_files(base: Path) -> None:

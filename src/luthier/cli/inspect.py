@@ -33,14 +33,20 @@ def command(
     if recipe_file.is_dir():
         structures: tuple[Structure, ...] = (inspect_directory(place_of_result(recipe_file)),)
     else:
-        from luthier.plan.inputs import model_directory
+        from luthier.data.encoder import Encoder
+        from luthier.model.new_tokens import changes_tokens, new_ids
+        from luthier.plan.inputs import model_directory, plain_tokenizer_directory, tokenizer_directory
         from luthier.plan.instead import substituted
         from luthier.plan.plan import shape_of
 
         recipe = reading_of(context, recipe_file, words, dialect=dialect, model=model, data=data).recipe
         recipe, _ = substituted(recipe)
         directory = model_directory(recipe)
-        structures = inspect_recipe(recipe, directory, shape_of(recipe, directory).vocabulary)
+        vocabulary, added = shape_of(recipe, directory).vocabulary, ()
+        if changes_tokens(recipe.tokenizer):
+            changed = tokenizer_directory(recipe)
+            vocabulary, added = Encoder.open(changed).vocabulary, new_ids(plain_tokenizer_directory(recipe), changed)
+        structures = inspect_recipe(recipe, directory, vocabulary, added)
     if as_json:
         print_json([one.tree() for one in structures])
         return

@@ -5,20 +5,22 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM, GlmConfig
 
 from luthier.errors import ModelError
 from luthier.model.adapter_files import SETTINGS
 from luthier.model.adapters import adapter_config
+from luthier.model.chatglm import check_tensors, glm_config, is_chatglm, native_names
 from luthier.model.load import build_model
 from luthier.model.prompts import with_prompts
+from luthier.model.reward import as_reward_model
 from luthier.model.safe import SAFE, check_model, pickles
 from luthier.model.weights import Weights
 from luthier.recipe import Recipe
@@ -157,8 +159,14 @@ def _stored_quantisation(config: dict[str, Any]) -> str:
     return str(stored.get("bnb_4bit_quant_type", "")) if stored.get("load_in_4bit") else ""
 
 
-def inspect_recipe(recipe: Recipe, directory: Path | None, vocabulary: int) -> tuple[Structure, Structure]:
+def inspect_recipe(
+    recipe: Recipe, directory: Path | None, vocabulary: int, new_tokens: Sequence[int] = ()
+) -> tuple[Structure, Structure]:
     """The model before and after the recipe's quantisation, adapter and freezing, built without weights.
+
+    Args:
+        vocabulary: ids of the tokenizer, with which the embedding grows.
+        new_tokens: ids whose rows train beside an adapter.
 
     Raises:
         ModelError: the directory holds no causal language model.
@@ -167,13 +175,18 @@ def inspect_recipe(recipe: Recipe, directory: Path | None, vocabulary: int) -> t
         model = build_model(recipe, vocabulary, None)
         rows = _rows(model, trains=lambda _: True)
     else:
-        before = inspect_directory(directory)
-        stored = {one.name: one.dtype for one in before.parameters}
+        stored = _stored_types(directory)
         model = _without_weights(directory)
         rows = tuple(replace(one, dtype=stored.get(one.name, one.dtype)) for one in _rows(model, lambda _: True))
+        multiple = recipe.model.vocabulary_multiple
+        grown = -(-vocabulary // multiple) * multiple
+        if model.get_input_embeddings().weight.shape[0] < grown:
+            model.resize_token_embeddings(grown, mean_resizing=False)
+        if recipe.method.kind == "reward":
+            model = as_reward_model(model, recipe.seed)
     first = Structure("before", model.config.model_type, rows)
     bare = recipe.model_copy(update={"quantise": type(recipe.quantise)()})
-    after = _with_adapter(model, bare)
+    after = _with_adapter(model, bare, new_tokens)
     types = {one.name: one.dtype for one in rows}
     named = recipe.model.dtype
     full = "fp32" if recipe.adapter.kind == "none" else None
@@ -193,9 +206,14 @@ def inspect_recipe(recipe: Recipe, directory: Path | None, vocabulary: int) -> t
 
 
 def _without_weights(directory: Path) -> Any:
+    """A saved model as transformers builds it, ChatGLM3's as GLM, on no device."""
     check_model(directory)
     try:
-        config = AutoConfig.from_pretrained(str(directory), local_files_only=True, trust_remote_code=False)
+        if is_chatglm(directory):
+            tree = glm_config(json.loads((directory / "config.json").read_text(encoding="utf-8")), str(directory))
+            config: Any = GlmConfig(**{name: value for name, value in tree.items() if name != "model_type"})
+        else:
+            config = AutoConfig.from_pretrained(str(directory), local_files_only=True, trust_remote_code=False)
         with torch.device("meta"):
             model = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
     except (OSError, ValueError, KeyError) as error:
@@ -207,7 +225,17 @@ def _without_weights(directory: Path) -> Any:
     return model
 
 
-def _with_adapter(model: Any, recipe: Recipe) -> Any:
+def _stored_types(directory: Path) -> dict[str, str]:
+    """The type in which each parameter is stored, under the name that it has in transformers."""
+    stored = {one.name: one for one in inspect_directory(directory).parameters}
+    if not is_chatglm(directory):
+        return {name: one.dtype for name, one in stored.items()}
+    tree = glm_config(json.loads((directory / "config.json").read_text(encoding="utf-8")), str(directory))
+    becomes = check_tensors(tree, {name: one.shape for name, one in stored.items()}, str(directory))
+    return {new: stored[name].dtype for name, parts in becomes.items() for new, _ in parts}
+
+
+def _with_adapter(model: Any, recipe: Recipe, new_tokens: Sequence[int] = ()) -> Any:
     from peft import get_peft_model
 
     from luthier.model.load import _free
@@ -215,8 +243,8 @@ def _with_adapter(model: Any, recipe: Recipe) -> Any:
     _free(model, recipe)
     if recipe.adapter.kind == "none":
         return model
-    plain = recipe.adapter.model_copy(update={"init": "default"})
-    config = adapter_config(model, plain)
+    adapter = native_names(recipe.adapter, model.config.model_type)
+    config = adapter_config(model, adapter.model_copy(update={"init": "default"}), new_tokens)
     if not config.is_prompt_learning:
         return get_peft_model(model, config, low_cpu_mem_usage=True)
     if hasattr(config, "prompt_tuning_init"):
