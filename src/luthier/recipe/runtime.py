@@ -107,14 +107,14 @@ class Kernels(Section):
         ),
     )
     liger: Switch = setting(
-        "off",
-        en="Liger's Triton kernels, where installed.",
-        zh="使用已安装的 Liger Triton 内核。",
-        up=("On CUDA, to save memory.", "CUDA 上省显存时开启。"),
-        down=("Everywhere else.", "其他情况关闭。"),
+        "auto",
+        en="Liger's Triton kernels for norms and gated MLPs; auto takes them on CUDA where they are installed.",
+        zh="用 Liger 的 Triton 内核计算归一化与门控 MLP;auto 在 CUDA 上且已安装时采用。",
+        up=("On CUDA, to save memory and time.", "CUDA 上省显存与时间时开启。"),
+        down=("To compare with the plain ones.", "与普通实现对比时关闭。"),
         cost=(
-            "Saves most of the logits' memory and some of the activations'.",
-            "可省去大部分 logits 显存与部分激活显存。",
+            "Saves some of the activations' memory. It leaves the logits alone, whose memory cross_entropy saves.",
+            "可省去部分激活显存。它不涉及 logits,其显存由 cross_entropy 节省。",
         ),
     )
 

@@ -18,6 +18,9 @@ def changed(here: Here, **changes: Any) -> Here:
     return Here(**{name: changes.get(name, getattr(here, name)) for name in Here.__slots__})
 
 
+LIGER = changed(GPU, packages=frozenset({"liger_kernel"}))
+
+
 @pytest.mark.parametrize(
     ("here", "adapter", "name", "why"),
     [
@@ -75,11 +78,15 @@ ON = {"runtime": {"kernels": dict.fromkeys(("rms_norm", "fuse_qkv", "fuse_mlp", 
 @pytest.mark.parametrize(
     ("sections", "here", "told"),
     [
-        ({}, CPU, {"rms_norm": "on", "fuse_qkv": "off (no faster on a CPU)", "liger": "off (switched off)"}),
+        ({}, CPU, {"rms_norm": "on", "fuse_qkv": "off (no faster on a CPU)", "liger": "off (Liger's kernels run on"}),
+        ({}, GPU, {"rms_norm": "on", "liger": "off (liger_kernel is not installed"}),
+        ({}, LIGER, {"rms_norm": "off (Liger has one)", "liger": "on (Liger's norm and gate)"}),
+        ({"runtime": {"compile": True}}, LIGER, {"liger": "off (the compiler fuses it)"}),
+        ({"runtime": {"kernels": {"liger": "off"}}}, LIGER, {"rms_norm": "on", "liger": "off (switched off)"}),
         ({}, GPU, {"rms_norm": "on", "fuse_mlp": "off (not measured on a GPU)"}),
         (ON, GPU, {"liger": "off (liger_kernel is not installed"}),
         (ON, CPU, {"rms_norm": "on", "fuse_qkv": "on", "fuse_mlp": "on", "liger": "off (Liger's kernels run on CUDA"}),
-        (ON, changed(GPU, packages=frozenset({"liger_kernel"})), {"liger": "on"}),
+        (ON, LIGER, {"liger": "on"}),
         (ON, changed(CPU, layers=frozenset({"q_proj", "k_proj", "v_proj", "gate_up_proj"})), {
             "fuse_qkv": "on", "fuse_mlp": "off (gate_up_proj is one product already)"
         }),
@@ -90,7 +97,7 @@ ON = {"runtime": {"kernels": dict.fromkeys(("rms_norm", "fuse_qkv", "fuse_mlp", 
         ({"runtime": {"kernels": {"rms_norm": "off"}}}, CPU, {"rms_norm": "off (switched off)"}),
         ({}, CPU, {"rotary": "on", "lora": "off (there is no LoRA)"}),
         (LORA, CPU, {"lora": "on (one function a layer"}),
-        (LORA, GPU, {"rotary": "off (not measured on a GPU)", "lora": "off (not measured"}),
+        (LORA, GPU, {"rotary": "on (one function, which keeps the angles alone; plain PyTorch", "lora": "on (one"}),
         ({**LORA, "runtime": {"kernels": {"lora": "on", "rotary": "on"}}}, GPU, {"rotary": "on", "lora": "on"}),
         ({"adapter": {"kind": "lora", "dora": True}}, CPU, {"lora": "off (DoRA computes more)"}),
         ({**LORA, "quantise": {"bits": 4}}, CPU, {"lora": "off (quantised weights"}),

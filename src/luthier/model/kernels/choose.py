@@ -132,20 +132,23 @@ def choose(recipe: Recipe, here: Here) -> dict[str, Choice]:
     """Every kernel of a run by the name of its switch: what ``auto`` comes to, and what ``on`` cannot be."""
     kernels, lacking = recipe.runtime.kernels, lacking_switches(recipe, here)
     slower = "no faster on a CPU" if here.device == "cpu" else "not measured on a GPU"
-    unmeasured = "" if here.device == "cpu" else slower
+    plain = "" if here.device == "cpu" else "; plain PyTorch, not measured on a GPU"
+    fused = "the compiler fuses it" if recipe.runtime.compile else ""
     switches = (
         ("cross_entropy", kernels.cross_entropy, "in the output layer's place, without all logits at once", ""),
         ("rms_norm", kernels.rms_norm, "one function, which keeps its input alone", ""),
-        ("rotary", kernels.rotary, "one function, which keeps the angles alone", unmeasured),
-        ("lora", kernels.lora, "one function a layer, in the compute type", unmeasured),
+        ("rotary", kernels.rotary, f"one function, which keeps the angles alone{plain}", ""),
+        ("lora", kernels.lora, f"one function a layer, in the compute type{plain}", ""),
         ("fuse_qkv", kernels.fuse_qkv, "one matrix product in place of three", slower),
         ("fuse_mlp", kernels.fuse_mlp, "one matrix product in place of two", slower),
-        ("liger", kernels.liger, "Liger's norm and gate", "not asked for"),
+        ("liger", kernels.liger, "Liger's norm and gate", fused),
     )
     found = {"attention": choose_attention(recipe.model.attention, here, recipe.adapter.kind)}
     for name, wanted, told, unused in switches:
         why = "switched off" if wanted == "off" else lacking[name] or (unused if wanted == "auto" else "")
         found[name] = Choice("off", why) if why else Choice("on", told)
+    if found["liger"].name == "on" and kernels.rms_norm != "off":
+        found["rms_norm"] = Choice("off", "Liger has one")
     if recipe.runtime.compile:
         found["compile"] = Choice("on", f"each layer by itself, through {recipe.runtime.compile_backend or 'inductor'}")
     return found
