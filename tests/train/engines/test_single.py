@@ -1,4 +1,4 @@
-"""One device: clipping, and frozen weights in the compute type."""
+"""One device: clipping, TF32, and frozen weights in the compute type."""
 
 from __future__ import annotations
 
@@ -19,6 +19,17 @@ def engine(world: World, **sections: object) -> SingleDevice:
     made = SingleDevice(Recipe.model_validate_json(json.dumps(world.recipe(**sections))))
     torch.set_num_threads(1)
     return made
+
+
+@pytest.mark.parametrize(("asked", "there"), [(True, "high"), (False, "highest"), (None, "medium")])
+def test_tf32_is_as_asked_and_left_alone_otherwise(world: World, asked: bool | None, there: str) -> None:
+    before = torch.get_float32_matmul_precision()
+    try:
+        torch.set_float32_matmul_precision("medium")
+        engine(world, precision={"tf32": asked, "compute": "fp32"})
+        assert torch.get_float32_matmul_precision() == there
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 @pytest.mark.parametrize(("size", "after"), [(3.0, 1.0), (0.5, 0.5)])
