@@ -42,7 +42,8 @@ def command(
         recipe = reading_of(context, recipe_file, words, dialect=dialect, model=model, data=data).recipe
         recipe, _ = substituted(recipe)
         directory = model_directory(recipe)
-        vocabulary, added = shape_of(recipe, directory).vocabulary, ()
+        vocabulary = shape_of(recipe, directory).vocabulary
+        added: tuple[int, ...] = ()
         if changes_tokens(recipe.tokenizer):
             changed = tokenizer_directory(recipe)
             vocabulary, added = Encoder.open(changed).vocabulary, new_ids(plain_tokenizer_directory(recipe), changed)

@@ -170,7 +170,8 @@ def _free(model: PreTrainedModel, recipe: Recipe) -> None:
     if (not patterns and last is None) or recipe.adapter.kind != "none":
         return
     names = tuple(name for name, _ in model.named_parameters())
-    kept = last_layers(names, model.config.get_text_config().num_hidden_layers, last) if last else frozenset()
+    layers = model.config.get_text_config().num_hidden_layers
+    kept = last_layers(names, layers, last) if last is not None else frozenset[str]()
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(name in kept or any(pattern.search(name) for pattern in patterns))
     if not any(parameter.requires_grad for parameter in model.parameters()):
