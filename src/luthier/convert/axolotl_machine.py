@@ -49,6 +49,8 @@ def _kernels(recipe: Recipe) -> Keys:
     if kernels.liger == "on":
         keys |= {f"liger_{name}": True for name in ("rope", "rms_norm", "glu_activation")}
         plugins.append(_LIGER)
+    elif kernels.liger == "off":
+        keys["liger_rms_norm"] = False
     return {**keys, **({"plugins": plugins} if plugins else {})}
 
 

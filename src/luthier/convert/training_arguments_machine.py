@@ -62,7 +62,7 @@ def _compiling(recipe: Recipe) -> Keys:
 def _liger(recipe: Recipe) -> Keys:
     kernels = recipe.runtime.kernels
     if kernels.liger != "on":
-        return {}
+        return {"use_liger_kernel": False} if kernels.liger == "off" else {}
     pieces = {name: getattr(kernels, name) for name in ("rms_norm", "cross_entropy")}
     asked = {name: how == "on" for name, how in pieces.items() if how != "auto"}
     return {"use_liger_kernel": True, **({"liger_kernel_config": asked} if asked else {})}
