@@ -1,7 +1,9 @@
 """Names a recipe may use -> the code behind them, imported only when asked for.
 
 Each table maps a name to ``"module:attribute"``. Packages add rows through the entry-point group
-``luthier.<table>``; a recipe may also write ``"module:attribute"`` itself for its author's own code.
+``luthier.<table>``; a recipe may also write ``"module:attribute"`` itself for its author's own code. Importing it runs
+it, so a recipe of Luthier's own is to be trusted like a program; another system's file can name no code
+(``dialects/read.py``), and ``luthier read`` and ``explain`` import nothing.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from luthier.dialects.command_line import load_command
@@ -10,7 +11,8 @@ from luthier.dialects.document import read_text as file_text
 from luthier.dialects.json_document import load_json
 from luthier.dialects.reading import Reading
 from luthier.dialects.training_arguments_dump import is_dump, load_dump
-from luthier.errors import RecipeError
+from luthier.dialects.words import PLACE
+from luthier.errors import Fault, RecipeError
 from luthier.registry import names, resolve
 
 
@@ -34,8 +36,32 @@ def read_text(text: str, name: str, words: Sequence[str] = (), dialect: str | No
     Raises:
         RecipeError: it cannot be read as a recipe; carries all its faults.
     """
-    reading: Reading = resolve("dialects", dialect or detect(text, name)).read(text, name, words)
-    return reading
+    named = dialect or detect(text, name)
+    reading: Reading = resolve("dialects", named).read(text, name, words)
+    return reading if named == "luthier" else _without_code(reading)
+
+
+def _without_code(reading: Reading) -> Reading:
+    """The reading of another system's file, which may name no code to import: only words of the command line may."""
+    recipe, given = reading.recipe, {one.target for one in reading.accounts if one.place == PLACE}
+    sources = {name: getattr(recipe.data, name) for name in ("train", "evaluate", "test")}
+    asked = {
+        "method.kind": (recipe.method.kind,),
+        "optimizer.kind": (recipe.optimizer.kind,),
+        "schedule.kind": (recipe.schedule.kind,),
+        "evaluate.metrics": recipe.evaluate.metrics,
+        **{f"data.{name}.{n}.format": (one.format,) for name, some in sources.items() for n, one in enumerate(some)},
+    }
+    faults = tuple(
+        Fault(
+            f"{key}: {value!r} names code, which is not imported from {reading.dialect} files", reading.source, remedy
+        )
+        for key, values in asked.items()
+        for value in values
+        if ":" in value and not any(key == one or key.startswith(f"{one}.") for one in given)
+        for remedy in (f"say so yourself on the command line: {key}={value}",)
+    )
+    return replace(reading, faults=reading.faults + faults) if faults else reading
 
 
 def detect(text: str, name: str) -> str:

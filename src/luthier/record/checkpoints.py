@@ -34,10 +34,47 @@ def put_in_place(aside: Path, place: Path) -> None:
     _sealed(aside / MANIFEST)
     for folder in (*(path for path in aside.rglob("*") if path.is_dir()), aside):
         sync_folder(folder)
+    replace_folder(aside, place)
+
+
+def replace_folder(aside: Path, place: Path) -> None:
+    """Rename a finished folder to ``place``; what lies there is renamed first, and deleted last.
+
+    A process that dies in between leaves no folder at ``place`` but the earlier one beside it, for ``put_back``.
+
+    Raises:
+        OSError: the disk is failing; what lay at ``place`` lies there again.
+    """
+    earlier = place.with_name(f".{place.name}.earlier")
+    put_back(place)
     if place.exists():
-        shutil.rmtree(place)
-    os.replace(aside, place)
+        os.replace(place, earlier)
+    try:
+        os.replace(aside, place)
+    except OSError:
+        put_back(place)
+        raise
     sync_folder(place.parent)
+    shutil.rmtree(earlier, ignore_errors=True)
+
+
+def put_back(place: Path) -> None:
+    """Rename the earlier folder of a replacement that came to no end back to ``place``; one that did is deleted."""
+    earlier = place.with_name(f".{place.name}.earlier")
+    if not earlier.exists():
+        return
+    if place.exists():
+        shutil.rmtree(earlier, ignore_errors=True)
+    else:
+        os.replace(earlier, place)
+        sync_folder(place.parent)
+
+
+def put_back_all(folder: Path) -> None:
+    """The same for every checkpoint of a folder."""
+    found = list(folder.glob(".step-*.earlier")) if folder.is_dir() else []
+    for earlier in found:
+        put_back(folder / earlier.name.removeprefix(".").removesuffix(".earlier"))
 
 
 def _sealed(path: Path) -> dict[str, Any]:
@@ -119,6 +156,7 @@ def held(path: Path) -> Iterator[None]:
 def retire(folder: Path, keep: int | None, spare: int | None = None) -> None:
     """Delete all but the newest ``keep`` checkpoints and that of step ``spare``, and what an interrupted save left.
     One that is held stays until the next time."""
+    put_back_all(folder)
     for path in _leftovers(folder):
         shutil.rmtree(path, ignore_errors=True)
     spared = None if spare is None else f"step-{spare:08d}"

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, Self
 
+from luthier.errors import RunError
 from luthier.redaction import scrubbed_texts
 
 
@@ -200,21 +201,48 @@ KINDS: dict[str, type[Event]] = {
 
 
 class EventLog:
-    """Appends events to a file; a line is whole or torn at the very end, where the next run cuts it off."""
+    """Appends events to a file; a line is whole or torn at the very end, where the next run cuts it off.
 
-    def __init__(self, path: Path) -> None:
-        self._file = path.open("ab+")
-        _cut_torn_line(self._file)
+    A disk that is full or fails ends no run: what could not be written waits for the next event, and ``warn`` is told
+    once, and again should it be lost at the end.
+    """
+
+    def __init__(self, path: Path, warn: Callable[[str], None] = lambda _: None) -> None:
+        try:
+            self._file = path.open("ab+", buffering=0)
+            _cut_torn_line(self._file)
+        except OSError as error:
+            raise RunError(
+                f"cannot be written: {error.strerror}", place=str(path), remedy="free disk space, or set output.dir"
+            ) from error
+        self._waiting = b""
+        self._trouble, self._told_of_trouble = warn, False
 
     def write(self, event: Event) -> None:
-        """Append one event."""
+        """Append one event, or let it wait where the disk does not take it."""
         line = json.dumps({"event": event.kind, **scrubbed_texts(asdict(event))}, ensure_ascii=False, default=str)
-        self._file.write(line.encode() + b"\n")
-        self._file.flush()
+        self._waiting += line.encode() + b"\n"
+        self._write_waiting()
 
     def sync(self) -> None:
         """Wait until everything written is on the disk."""
-        os.fsync(self._file.fileno())
+        self._write_waiting()
+        try:
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            self._failing(error)
+
+    def _write_waiting(self) -> None:
+        try:
+            while self._waiting:
+                self._waiting = self._waiting[self._file.write(self._waiting) :]
+        except OSError as error:
+            self._failing(error)
+
+    def _failing(self, error: OSError) -> None:
+        if not self._told_of_trouble:
+            self._told_of_trouble = True
+            self._trouble(f"{self._file.name} cannot be written ({error.strerror}): what happens is kept in memory")
 
     def __enter__(self) -> Self:
         return self
@@ -222,6 +250,10 @@ class EventLog:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._write_waiting()
+        if self._waiting:
+            lost = self._waiting.count(b"\n")
+            self._trouble(f"{lost:,} events could not be written to {self._file.name} and are lost")
         self._file.close()
 
 

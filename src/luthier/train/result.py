@@ -14,8 +14,10 @@ from safetensors import SafetensorError
 from luthier.errors import RunError
 from luthier.evaluate.generate import stop_ids
 from luthier.model.save import save_model
+from luthier.model.verify import verify
 from luthier.plan.inputs import adapter_base
 from luthier.recipe import Recipe
+from luthier.record.checkpoints import replace_folder
 from luthier.record.events import Saved
 from luthier.record.folder import RunFolder, sync_folder
 from luthier.train.prepare import Inputs
@@ -26,19 +28,19 @@ def save_result(model: Any, recipe: Recipe, inputs: Inputs, folder: RunFolder, s
 
     Raises:
         RunError: the disk is full or failing; the checkpoints are untouched.
+        ModelError: what was written is not what was to be written.
     """
     begun = time.monotonic()
     aside = folder.root / ".model.writing"
     shutil.rmtree(aside, ignore_errors=True)
     try:
         write_model(model, recipe, inputs, aside, _dtype(recipe, inputs.model))
+        verify(model, aside)
         for path in aside.iterdir():
             with path.open("rb") as file:
                 os.fsync(file.fileno())
         sync_folder(aside)
-        shutil.rmtree(folder.model, ignore_errors=True)
-        os.replace(aside, folder.model)
-        sync_folder(folder.root)
+        replace_folder(aside, folder.model)
     except (OSError, SafetensorError) as error:
         shutil.rmtree(aside, ignore_errors=True)
         raise RunError(

@@ -7,13 +7,14 @@ import os
 import re
 import time
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 from luthier.dialects.document import load_yaml
 from luthier.errors import CheckpointError, Fault, RunError
 from luthier.recipe import Recipe
-from luthier.record.checkpoints import damage, newest_whole
+from luthier.record.checkpoints import damage, newest_whole, put_back, put_back_all
 from luthier.record.folder import RunFolder
 from luthier.redaction import redacted
 
@@ -60,6 +61,7 @@ def decide(recipe: Recipe, folder: RunFolder) -> Start:
             _move_aside(folder)
         return Start()
     if wanted != "auto":
+        _put_back(folder)
         named = _named(wanted, folder)
         wrong = damage(named)
         if wrong:
@@ -82,6 +84,7 @@ def decide(recipe: Recipe, folder: RunFolder) -> Start:
                 "set output.dir to another folder, or checkpoint.resume=never to move the old run aside",
             ),
         )
+    _put_back(folder)
     newest, skipped = newest_whole(folder.checkpoints)
     return Start(newest, skipped, is_finished(folder))
 
@@ -174,8 +177,23 @@ def as_begun(before: dict[str, Any], recipe: Recipe, processes: int) -> int | No
     return processes if _packs({"batch": batch}) == _packs(before) else begun
 
 
+def _put_back(folder: RunFolder) -> None:
+    """What a process that died while it replaced a checkpoint or the result has left aside."""
+    try:
+        put_back_all(folder.checkpoints)
+        put_back(folder.model)
+    except OSError as error:
+        raise RunError(
+            f"cannot be written: {error.strerror}", place=str(folder.root), remedy="free disk space, or set output.dir"
+        ) from error
+
+
 def _move_aside(folder: RunFolder) -> None:
-    aside = folder.root / time.strftime("before-%Y%m%d-%H%M%S")
+    name = time.strftime("before-%Y%m%d-%H%M%S")
+    # Two runs may begin in one second, and a clock may be set back.
+    aside = next(
+        one for number in count() if not (one := folder.root / (f"{name}-{number}" if number else name)).exists()
+    )
     aside.mkdir()
     for path in list(folder.root.iterdir()):
         if path.name != ".lock" and not path.name.startswith("before-"):
