@@ -61,7 +61,7 @@ def command(
     try:
         done = run(reading, Display(console, live=reading.recipe.runtime.progress))
     except Interrupted as stopped:
-        sys.stderr.write(f"luthier: {stopped}; the same command goes on from the checkpoint just saved\n")
+        sys.stderr.write(f"luthier: {stopped}; {_way_on(stopped.saved)}\n")
         raise typer.Exit(stopped.code) from None
     if place.rank > 0:
         return
@@ -70,6 +70,12 @@ def command(
     page = write_report(done)
     console.print(f"[bold]the result[/bold]   {done.model}\n[bold]the report[/bold]   {page}")
     console.print(f"[bold]try it[/bold]       luthier generate {done.root} --prompt '…'")
+
+
+def _way_on(saved: bool) -> str:
+    if saved:
+        return "the same command goes on from the checkpoint just saved"
+    return "nothing new was saved: the same command goes on from the last whole checkpoint, or begins anew without one"
 
 
 def _start(machines: Machines) -> int:

@@ -198,6 +198,12 @@ def _shared(recipe: Recipe) -> tuple[Row, ...]:
             "pip install 'luthier[deepspeed]', or set parallel.engine: fsdp, which shares out the same",
         ),
         (
+            recipe.checkpoint.asynchronous and engine != "single",
+            "checkpoint.asynchronous",
+            f"under {engine} all processes write a checkpoint together, and wait for one another",
+            "leave it at its default",
+        ),
+        (
             engine == "single" and there > 1,
             "parallel.engine",
             f"single is one process, and {there} were started",

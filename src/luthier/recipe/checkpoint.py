@@ -38,6 +38,27 @@ class Checkpoint(Section):
             "TrainingArguments 不写 save_total_limit 则全部保留,Axolotl 保留 4 个。",
         ),
     )
+    keep_every: int | None = setting(
+        None,
+        gt=0,
+        unit="steps",
+        en="Also keep every checkpoint whose step is a multiple of this; unset keeps none beside the newest.",
+        zh="另外保留步数为该值倍数的检查点;不设则只保留最新的几个。",
+        up=("Disk is short.", "磁盘紧张时调大。"),
+        down=("To compare stages of the run afterwards.", "事后要比较训练各阶段时调小。"),
+        cost=("Disk for each one kept.", "每个保留的检查点都占磁盘。"),
+    )
+    asynchronous: bool = setting(
+        False,
+        en="Write checkpoints while training goes on, from a copy in the CPU's memory; with one process.",
+        zh="先把状态复制到内存,再在训练继续的同时写入检查点;限单进程。",
+        up=("Saving takes a noticeable share of the time.", "保存占用时间过多时开启。"),
+        down=("Memory is short.", "内存不足时关闭。"),
+        cost=(
+            "Memory for a second copy of trained weights and optimiser state while it is written.",
+            "写入期间内存中多一份参训权重与优化器状态。",
+        ),
+    )
     weights_only: bool = setting(
         False,
         en="Save no optimiser state; such a checkpoint cannot be resumed.",

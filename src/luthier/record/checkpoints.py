@@ -12,7 +12,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -75,6 +75,15 @@ def put_back_all(folder: Path) -> None:
     found = list(folder.glob(".step-*.earlier")) if folder.is_dir() else []
     for earlier in found:
         put_back(folder / earlier.name.removeprefix(".").removesuffix(".earlier"))
+
+
+def size_of(path: Path) -> int:
+    """The bytes of a folder's files, those that can be asked."""
+    total = 0
+    for file in path.rglob("*"):
+        with suppress(OSError):
+            total += file.stat().st_size
+    return total
 
 
 def _sealed(path: Path) -> dict[str, Any]:
@@ -153,14 +162,20 @@ def held(path: Path) -> Iterator[None]:
         release(path)
 
 
-def retire(folder: Path, keep: int | None, spare: int | None = None) -> None:
-    """Delete all but the newest ``keep`` checkpoints and that of step ``spare``, and what an interrupted save left.
-    One that is held stays until the next time."""
+def retire(folder: Path, keep: int | None, spare: int | None = None, every: int | None = None) -> None:
+    """Delete all but the newest ``keep`` checkpoints, that of step ``spare`` and those of multiples of ``every`` steps,
+    and what an interrupted save left. One that is held stays until the next time.
+
+    Raises:
+        OSError: the disk is failing; whatever stands under a checkpoint's name is whole.
+    """
     put_back_all(folder)
     for path in _leftovers(folder):
         shutil.rmtree(path, ignore_errors=True)
     spared = None if spare is None else f"step-{spare:08d}"
     for path in [one for one in checkpoints(folder)[keep:] if one.name != spared] if keep else []:
+        if every and int(path.name.removeprefix("step-")) % every == 0:
+            continue
         doomed = path.with_name(f".{path.name}.deleting")
         with _AT_ONCE:
             if path.resolve() in _HELD:

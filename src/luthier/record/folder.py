@@ -7,7 +7,7 @@ import json
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,11 @@ class RunFolder:
     def plan(self) -> Path:
         """What was to happen (JSON)."""
         return self.root / "plan.json"
+
+    @property
+    def wanted(self) -> Path:
+        """A file that anybody may put here to have a checkpoint saved after the step; it is then deleted."""
+        return self.root / "save-now"
 
     @property
     def events(self) -> Path:
@@ -108,13 +113,22 @@ class RunFolder:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write a small file so that it is there whole or not at all."""
+    """Write a small file so that it is there whole or not at all.
+
+    Raises:
+        OSError: the disk is full or failing; what lay there before lies there still.
+    """
     aside = path.with_name(f".{path.name}.{os.getpid()}")
-    with aside.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(aside, path)
+    try:
+        with aside.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(aside, path)
+    except OSError:
+        with suppress(OSError):
+            aside.unlink(missing_ok=True)
+        raise
     sync_folder(path.parent)
 
 

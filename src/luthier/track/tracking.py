@@ -40,7 +40,7 @@ class Tracking(EventLog):
             warn: is told what a tracker failed at, from another thread.
             step: that the run goes on from, in the tracker's own run of before; 0 begins anew.
         """
-        super().__init__(path)
+        super().__init__(path, warn)
         self._step, self._alone, self._tell = 0, Lock(), warn
         track = recipe.track
         identity = Identity(

@@ -121,10 +121,11 @@ def _handed_on(running: Sequence[subprocess.Popen[bytes]]) -> Iterator[None]:
     def hand_on(number: int, frame: FrameType | None) -> None:
         for process in running:
             if process.poll() is None:
-                process.send_signal(signal.SIGKILL if seen else number)
-        seen.append(number)
+                process.send_signal(signal.SIGKILL if seen and number != signal.SIGUSR1 else number)
+        if number != signal.SIGUSR1:
+            seen.append(number)
 
-    before = {number: signal.signal(number, hand_on) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, hand_on) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)}
     try:
         yield
     finally:

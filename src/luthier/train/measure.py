@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from luthier.data.batch import Batch
 from luthier.data.example import Example
-from luthier.evaluate.measure import answered, cast_weights, measured
-from luthier.methods.method import Method
+from luthier.evaluate.measure import Answers, answered, cast_weights, measured
+from luthier.methods.method import Loss, Method
 from luthier.recipe import Recipe
 from luthier.record.events import Answered, Evaluated, EventLog, Warned, read_events
 from luthier.record.folder import RunFolder
@@ -32,6 +35,8 @@ class Measure:
     log: EventLog
     engine: Engine
     method: Method
+    heed: Callable[[], None] = lambda: None
+    """Is called between batches, of evaluation and of answers; it may raise."""
 
     def loss(self, model: Any, step: int) -> dict[str, float]:
         """The mean evaluation loss by its name, or nothing where there are no evaluation rows."""
@@ -51,13 +56,18 @@ class Measure:
                 autocast=self.engine.autocast,
                 largest=self.inputs.plan.largest_batch,
                 among=ranks,
-                through=self.engine.loss,
+                through=self._heeding,
             )
         seconds = time.monotonic() - begun
         event = Evaluated(step=step, loss=found.loss, targets=found.count, seconds=seconds, metrics=found.metrics)
         self.log.write(event)
         self.display.evaluated(event)
         return {"loss": found.loss, **found.metrics}
+
+    def _heeding(self, method: Method, model: Any, batch: Batch) -> Loss:
+        """A batch's loss, unless the run is to stop."""
+        self.heed()
+        return self.engine.loss(method, model, batch)
 
     def answers(self, model: Any, when: str, step: int) -> None:
         """Answer the test rows, if the recipe asks for it, and keep every answer beside the run."""
@@ -83,7 +93,15 @@ class Measure:
         ranks = self.engine.ranks
         ranks.reach(f"the answers {when} training")
         asking = self.display.counting(f"answering {len(examples)} questions {when} training")
+        self.heed()
         with asking as told, self._cast(model), ranks.guarded():
+
+            def counted(count: int) -> None:
+                told(count)
+                # Several processes may answer different numbers of questions, so that they cannot agree here.
+                if ranks.count == 1:
+                    self.heed()
+
             answers = answered(
                 model,
                 examples,
@@ -93,13 +111,13 @@ class Measure:
                 step=step,
                 autocast=self.engine.autocast,
                 largest=self.inputs.plan.largest_batch,
-                told=told,
+                told=counted,
                 among=ranks,
                 exchanges=self.engine.exchanges,
             )
         file = self.folder.answers / f"{name}.jsonl"
         if self.engine.ranks.first:
-            answers.write(file)
+            self._write(answers, file, step)
         for failure in answers.failures:
             self.log.write(Warned(step=step, message=str(failure), rows=failure.rows[:MOST_NAMED]))
             self.display.warn(f"{failure} ({', '.join(failure.rows[:MOST_NAMED])})")
@@ -116,6 +134,15 @@ class Measure:
         self.log.write(event)
         self.display.answered(event)
         return ranks.told(event.metrics)
+
+    def _write(self, answers: Answers, file: Path, step: int) -> None:
+        """Keep the answers; a disk that does not take them ends no run."""
+        try:
+            answers.write(file)
+        except OSError as error:
+            told = f"{file}: the answers could not be written ({error.strerror}); their scores are in the run's events"
+            self.log.write(Warned(step=step, message=told))
+            self.display.warn(told)
 
     def table(self) -> None:
         """Show the answers before and after, as the events tell them."""

@@ -25,10 +25,11 @@ from luthier.record.silent import NoLog
 from luthier.redaction import redacted
 from luthier.track.tracking import Tracking
 from luthier.train.display import Display
-from luthier.train.interrupt import Interrupted, interruptions
+from luthier.train.interrupt import Asked, Interrupted, interruptions
 from luthier.train.prepare import Inputs, prepare_inputs
-from luthier.train.ranks import Ranks, join, leave
+from luthier.train.ranks import Lost, Ranks, join, leave
 from luthier.train.resume import Start, as_begun, decide
+from luthier.train.room import check_room
 
 DISK_PATIENCE = 10.0
 """Seconds that a network's file system has to show on one machine what another has written."""
@@ -49,8 +50,16 @@ def run(reading: Reading, display: Display) -> RunFolder:
     engine = engine_of(found.recipe, place.size).name
     ranks = join(found.recipe, alone=engine == "single")
     try:
-        folder = _carry_out(reading, found, display if ranks.first else _silent(), ranks)
+        with interruptions() as asked:
+            try:
+                folder = _carry_out(reading, found, display if ranks.first else _silent(), ranks, asked)
+            except Lost:
+                # The other processes have had the same signal, and were sooner.
+                if asked.number is not None:
+                    raise Interrupted(asked.number) from None
+                raise
     except Interrupted as stopped:
+        ranks.failed(stopped)
         raise _silenced(ranks.first, stopped, stopped.code) from None
     except Exception as error:
         if ranks.failed(error):
@@ -60,7 +69,7 @@ def run(reading: Reading, display: Display) -> RunFolder:
     return folder
 
 
-def _silenced(speaks: bool, error: Exception, code: int) -> BaseException:
+def _silenced(speaks: bool, error: BaseException, code: int) -> BaseException:
     """An error, from the process that tells it; the others only end."""
     return error if speaks else SystemExit(code)
 
@@ -81,7 +90,7 @@ def _as_begun(reading: Reading) -> Reading:
     return replace(reading, recipe=recipe.model_copy(update={"batch": batch}))
 
 
-def _carry_out(reading: Reading, found: Verdict, display: Display, ranks: Ranks) -> RunFolder:
+def _carry_out(reading: Reading, found: Verdict, display: Display, ranks: Ranks, asked: Asked) -> RunFolder:
     folder = RunFolder(Path(reading.recipe.output.dir))
     with folder.claimed() if ranks.first else nullcontext():
         _one_disk(folder, ranks)
@@ -92,13 +101,13 @@ def _carry_out(reading: Reading, found: Verdict, display: Display, ranks: Ranks)
         inputs = ranks.after_first("preparing the rows", lambda: prepare_inputs(found.recipe, display, found.instead))
         if ranks.first:
             display.plan(inputs.plan)
+            tight = check_room(found.recipe, inputs.plan, folder)
+            if tight:
+                display.warn(tight)
             _write_down(reading, inputs, folder)
         from luthier.train.session import Session
 
-        with (
-            _log(found.recipe, reading, folder, display, start) if ranks.first else NoLog() as log,
-            interruptions() as asked,
-        ):
+        with _log(found.recipe, reading, folder, display, start) if ranks.first else NoLog() as log:
             Session(found.recipe, folder, inputs, display, log, asked, ranks).carry_out(start)
     return folder
 
@@ -135,7 +144,7 @@ def _one_disk(folder: RunFolder, ranks: Ranks) -> None:
 def _log(recipe: Recipe, reading: Reading, folder: RunFolder, display: Display, start: Start) -> EventLog:
     """The run's log, and behind it the trackers that the recipe names and that are here, and the hub."""
     if not (recipe.track.to or recipe.output.hub.push):
-        return EventLog(folder.events)
+        return EventLog(folder.events, display.warn)
     log = Tracking(folder.events, recipe, redacted(reading.recipe.tree()), display.warn, step_of(start.checkpoint))
     if recipe.output.hub.push:
         log.follow(Publisher(recipe, folder, log.note, log.warn))
@@ -151,6 +160,16 @@ def _told(start: Start | None, ranks: Ranks) -> Start:
 
 
 def _write_down(reading: Reading, inputs: Inputs, folder: RunFolder) -> None:
-    write_json(folder.accounts, {**reading.tree(), "source": reading.source})
-    write_json(folder.plan, inputs.plan.tree())
-    write_whole(folder.recipe, to_yaml(redacted(reading.recipe.tree())))
+    """Write what is to happen into the run's folder.
+
+    Raises:
+        RunError: the disk is full or failing.
+    """
+    try:
+        write_json(folder.accounts, {**reading.tree(), "source": reading.source})
+        write_json(folder.plan, inputs.plan.tree())
+        write_whole(folder.recipe, to_yaml(redacted(reading.recipe.tree())))
+    except OSError as error:
+        raise RunError(
+            f"cannot be written: {error.strerror}", place=str(folder.root), remedy="free disk space, or set output.dir"
+        ) from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -26,11 +26,12 @@ from luthier.model.merge import merge
 from luthier.plan.compute import remember_speed
 from luthier.plan.engine import engine_of
 from luthier.recipe import Recipe
-from luthier.record.checkpoints import retire
+from luthier.record.checkpoints import size_of
 from luthier.record.events import Compared, EventLog, Finished, Saved, Started, Stepped, Stopped, Warned
 from luthier.record.folder import RunFolder
 from luthier.redaction import redacted
 from luthier.train import best, checkpoint, following
+from luthier.train.checkpoint import random_tensors, restore_random
 from luthier.train.display import Display
 from luthier.train.due import due
 from luthier.train.engines.choose import engine_for
@@ -45,12 +46,19 @@ from luthier.train.ranks import Ranks
 from luthier.train.reference import with_reference
 from luthier.train.result import save_result, write_model
 from luthier.train.resume import Start, check_changes
+from luthier.train.saver import Saver
 from luthier.train.scaler import Scaler
 from luthier.train.schedule import learning_rates, warmup_steps
 from luthier.train.surroundings import surroundings
 from luthier.train.watch import Watch
 from luthier.train.whole_rates import momentum_of
 from luthier.train.work import Progress, Work
+
+OWED = "owed"
+"""In a checkpoint's progress: the evaluation of its step was interrupted."""
+
+SAVE = 0
+"""What a process says that wants a checkpoint; any signal to stop is larger."""
 
 
 class Session:
@@ -98,7 +106,10 @@ class Session:
         self.noise = Noise(self.model, alpha, recipe.seed) if alpha else None
         self.scaler = Scaler(self.engine.device.type) if self.engine.compute is torch.float16 else None
         self.progress = Progress()
-        self.measure = Measure(recipe, folder, inputs, display, log, self.engine, self.method)
+        self.measure = Measure(recipe, folder, inputs, display, log, self.engine, self.method, self._heed)
+        self.saver = Saver(folder.checkpoints, recipe.checkpoint, ranks)
+        self._saved_at: int | None = None
+        self._deaf = False
         if recipe.track.watch and "wandb" in recipe.track.to:
             watch = Watch(self.model, recipe.track.watch, lambda: self.progress.step, log.write)
             if engine_of(recipe, ranks.count).name == "deepspeed":
@@ -119,6 +130,7 @@ class Session:
         try:
             self._carry_out(start)
         except (LuthierError, Interrupted, KeyboardInterrupt) as error:
+            self._collect(wait=True)
             self.log.write(Stopped(step=self.progress.step, reason=str(error) or type(error).__name__))
             self.log.sync()
             raise
@@ -129,10 +141,11 @@ class Session:
         if self.progress.step == 0 and self.recipe.evaluate.at_start:
             self.measure.loss(self.model, 0)
             self.measure.answers(self.model, "before", 0)
+        owed = self.progress.extra.pop(OWED, False)
         self.display.begin(self.progress.step, self.total)
         first = self.progress.step
         try:
-            if not self.progress.extra.get("stopped"):
+            if not (owed and self._settle(evaluate=True)) and not self.progress.extra.get("stopped"):
                 train(self._work(), self.progress, self._after)
         finally:
             self.display.end()
@@ -170,6 +183,7 @@ class Session:
         if start.checkpoint is not None:
             state = checkpoint.load(start.checkpoint, dict(self.model.named_parameters()))
             self._put_back(state, str(start.checkpoint))
+            self._saved_at = self.progress.step
             self.display.stage(f"going on from {start.checkpoint}")
         environment = {
             **surroundings(self.engine.device),
@@ -210,23 +224,67 @@ class Session:
 
     def _after(self, event: Stepped) -> bool:
         """What happens after a step; returns whether the run is to stop."""
+        self.asked.at_once = False
         self._seconds_of_steps += event.seconds
         last = event.step == self.total
         if self._recorded(event.step) or last or (event.step == 1 and self.recipe.track.first_step) or event.skipped:
             self.log.write(event)
         self.display.stepped(event)
-        stop = improved = False
-        if self.inputs.evaluation is not None and self._evaluation_due(event.step):
-            improved = self._evaluated()
+        return self._settle(evaluate=self.inputs.evaluation is not None and self._evaluation_due(event.step))
+
+    def _settle(self, *, evaluate: bool) -> bool:
+        """What is due once a step is taken: an evaluation, a checkpoint, the end that a signal asks for; returns
+        whether the run is to stop."""
+        self._collect()
+        step, stop, improved = self.progress.step, False, False
+        if evaluate:
+            improved = self._evaluated_or_owed()
             stop = best.out_of_patience(self.progress, self.recipe.evaluate)
         if stop:
             self._reason = self.progress.extra["stopped"] = "early stopping"
-        asked, end = self.ranks.largest(self.asked.number), last and self.recipe.checkpoint.every != "never"
-        if self._checkpoint_due(event.step) or stop or end or asked or (improved and self.recipe.evaluate.keep_best):
-            self._save()
+        number, last = self._said(), step == self.total
+        asked = number if number != SAVE else None
+        end = last and self.recipe.checkpoint.every != "never"
+        due = self._checkpoint_due(step) or stop or end or (improved and self.recipe.evaluate.keep_best)
+        tried = due or number is not None
+        saved = tried and self._save()
+        if asked is None and self.ranks.count == 1:
+            asked = self.asked.number
         if asked is not None and not last:
-            raise Interrupted(asked)
+            saved = saved if tried else self._save()
+            raise Interrupted(asked, self._collect(wait=True) if saved else False)
         return stop
+
+    def _said(self) -> int | None:
+        """The signal that any process has had, ``SAVE`` where a checkpoint is wanted, or None."""
+        wanted = self.ranks.first and self.folder.wanted.exists()
+        if wanted:
+            with suppress(OSError):
+                self.folder.wanted.unlink()
+        number = self.asked.number or (SAVE if wanted or self.asked.save else None)
+        self.asked.save = False
+        return self.ranks.largest(number)
+
+    def _heed(self) -> None:
+        """Stop here if any process has been asked to; all come here equally often.
+
+        Raises:
+            Interrupted: one has been.
+        """
+        number = None if self._deaf else self.ranks.largest(self.asked.number)
+        if number is not None:
+            raise Interrupted(number)
+
+    def _evaluated_or_owed(self) -> bool:
+        """Measure the model; if that is interrupted, it is the first thing to do once the run goes on."""
+        kept = random_tensors(self.engine.device)
+        try:
+            return self._evaluated()
+        except Interrupted as stopped:
+            restore_random(kept, self.engine.device)
+            self.progress.extra[OWED] = True
+            stopped.saved = self._save() and self._collect(wait=True)
+            raise
 
     def _evaluated(self) -> bool:
         """Measure the model; returns whether it has never been better."""
@@ -235,8 +293,9 @@ class Session:
         following.tell(self.rate, figures, self.recipe.evaluate.best_metric, self.progress)
         return best.note(self.progress, figures, self.recipe.evaluate)
 
-    def _save(self) -> None:
-        begun = time.monotonic()
+    def _save(self) -> bool:
+        """Save the whole state; returns whether it is saved, or with ``checkpoint.asynchronous`` being written."""
+        self._collect(wait=True)
         self.ranks.reach(f"the checkpoint of step {self.progress.step}")
         only = self.recipe.checkpoint.weights_only
         if self.scaler is not None:
@@ -246,22 +305,32 @@ class Session:
             progress={**asdict(self.progress), "data": self.inputs.store.key, "recipe": redacted(self.recipe.tree())},
         )
         self.log.sync()
-        try:
-            path = checkpoint.save(self.folder.checkpoints, f"step-{self.progress.step:08d}", state, self.ranks)
-        except CheckpointError as error:
-            self._warn(str(error))
-            return
         if self.recipe.output.hub.push and self.recipe.output.hub.strategy != "end":
+            name = f"step-{self.progress.step:08d}"
             with self.engine.whole(self.model) as here:
-                self.ranks.after_first(f"the draft of {path.name}", partial(self._draft, path.name, here))
+                self.ranks.after_first(f"the draft of {name}", partial(self._draft, name, here))
         spare = self.progress.best_step if self.recipe.evaluate.keep_best else None
-        if not self.ranks.first:
-            return
-        retire(self.folder.checkpoints, self.recipe.checkpoint.keep_last, spare)
-        size = sum(file.stat().st_size for file in path.rglob("*"))
-        event = Saved(step=self.progress.step, path=self._inside(path), bytes=size, seconds=time.monotonic() - begun)
-        self.log.write(event)
-        self.display.saved(event)
+        self.saver.begin(self.progress.step, state, spare)
+        return self.recipe.checkpoint.asynchronous or self._collect(wait=True)
+
+    def _collect(self, *, wait: bool = False) -> bool:
+        """Record a save that has come to its end; returns whether the last checkpoint holds this step."""
+        outcome = self.saver.taken(wait)
+        if outcome is not None and outcome.trouble:
+            self._warn(outcome.trouble)
+            if self.ranks.first:
+                shutil.rmtree(self.folder.drafts / f"step-{outcome.step:08d}", ignore_errors=True)
+        if outcome is not None and outcome.path is not None:
+            self._saved_at = outcome.step
+            path = self._inside(outcome.path)
+            event = Saved(step=outcome.step, path=path, bytes=outcome.bytes, seconds=outcome.seconds)
+            if self.ranks.first:
+                self.log.write(event)
+                self.display.saved(event)
+        whole = self._saved_at == self.progress.step
+        # With several processes a step is a conversation, which all of them have to leave at the same word.
+        self.asked.at_once = whole and self.ranks.count == 1
+        return whole
 
     def _draft(self, name: str, here: bool) -> None:
         """The model as it is now, for the hub, in the types it has: weights that train are not rounded."""
@@ -334,18 +403,31 @@ class Session:
         except (LuthierError, OSError, SafetensorError) as error:
             self._warn(f"the adapter is saved and not merged: {error}")
             return
-        size = sum(path.stat().st_size for path in out.iterdir())
-        event = Saved(step=self.progress.step, path=self._inside(out), bytes=size, seconds=time.monotonic() - begun)
+        event = Saved(
+            step=self.progress.step, path=self._inside(out), bytes=size_of(out), seconds=time.monotonic() - begun
+        )
         self.log.write(event)
         self.display.saved(event)
 
     def _end(self, begun: float) -> None:
+        try:
+            self._finish(begun)
+        except Interrupted as stopped:
+            stopped.saved = self._collect(wait=True) or (self._save() and self._collect(wait=True))
+            raise
+
+    def _finish(self, begun: float) -> None:
+        self._collect(wait=True)
+        self._heed()
         reason = str(self.progress.extra.get("stopped", self._reason))
         if self.inputs.evaluation is not None and not self._evaluation_due(self.progress.step):
             if self.recipe.evaluate.keep_best:
                 self._evaluated()
             else:
                 self.measure.loss(self.model, self.progress.step)
+        # What comes may put the best weights in the place of the last, or bring them to another type: from here on a
+        # state that is not saved yet could not be.
+        self._deaf = self._saved_at != self.progress.step
         self._choose()
         with self.engine.whole(self.model) as here:
             self.ranks.after_first("saving the result", self._result if here else lambda: None)
