@@ -165,6 +165,7 @@ def whole(world: World, tmp_path_factory: pytest.TempPathFactory) -> dict[str, A
     folder = tmp_path_factory.mktemp("whole")
     (folder / "r.yaml").write_text(yaml.safe_dump(tree(world, folder / "run")))
     with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")  # as the tests, whose fixture comes after this one
         assert train(folder / "r.yaml", patch) == 0
     weights: dict[str, Any] = load_file(folder / "run" / "model" / "adapter_model.safetensors")
     return weights

@@ -22,10 +22,17 @@ def adapter_on(base: Path, folder: Path) -> Path:
     from safetensors.torch import save_file
 
     folder.mkdir()
-    settings = {"peft_type": "LORA", "task_type": "CAUSAL_LM", "r": 2, "lora_alpha": 2, "target_modules": ["q_proj"]}
+    settings = {
+        "peft_type": "LORA",
+        "task_type": "CAUSAL_LM",
+        "r": 2,
+        "lora_alpha": 2,
+        "target_modules": ["q_proj"],
+        "layers_to_transform": [0],
+    }
     (folder / "adapter_config.json").write_text(json.dumps({**settings, "base_model_name_or_path": str(base)}))
     name = "base_model.model.model.layers.0.self_attn.q_proj"
-    halves = {f"{name}.lora_A.weight": torch.zeros(2, 32), f"{name}.lora_B.weight": torch.zeros(32, 2)}
+    halves = {f"{name}.lora_A.weight": torch.full((2, 32), 0.1), f"{name}.lora_B.weight": torch.full((32, 2), 0.1)}
     save_file(halves, folder / "adapter_model.safetensors", metadata={"format": "pt"})
     shutil.copyfile(base / "tokenizer.json", folder / "tokenizer.json")
     return folder

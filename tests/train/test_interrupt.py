@@ -57,6 +57,7 @@ def whole(world: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("whole")
     (folder / "recipe.yaml").write_text(yaml.safe_dump(tree(world, folder / "run")))
     with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")  # as the tests, whose fixture comes after this one
         assert train(folder / "recipe.yaml", patch) == 0
     return folder / "run"
 

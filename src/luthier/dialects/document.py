@@ -122,6 +122,8 @@ def _load(text: str, name: str, version: str) -> Document:
     except yaml.MarkedYAMLError as error:
         line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
         problem = str(error.problem)
+        if "nesting depth" in problem:  # PyYAML's own bound, from 6.0.4 on
+            raise _unfolds(name, error.problem_mark.line + 1 if error.problem_mark else 1) from error
         reason, remedy = _PROBLEMS.get(problem, (problem, "look at this line and the one above"))
         raise RecipeError(f"{_SYNTAX}{reason}", place=name + line, remedy=remedy) from error
     except (yaml.YAMLError, UnicodeEncodeError) as error:
