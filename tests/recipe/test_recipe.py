@@ -45,6 +45,8 @@ def of_kind(kind: Any, rules: list[Any]) -> st.SearchStrategy[Any]:
         return st.sampled_from(["epoch", "never"]) | numbers(int, rules) | numbers(float, rules)
     if not isinstance(kind, type) and get_args(kind):
         return st.one_of(*(of_kind(one, rules) for one in get_args(kind)))
+    if kind is str and any(isinstance(rule, AfterValidator) for rule in rules):  # Size
+        return st.sampled_from(["5GB", "300 MB", "1.5TB"])
     simple = {bool: st.booleans(), str: TEXTS, type(None): st.none()}
     return simple[kind] if kind in simple else numbers(kind, rules)
 

@@ -42,7 +42,7 @@ def test_a_tree_becomes_the_recipe_it_says() -> None:
         ({"data": {**GOOD["data"], "pack": {}}}, "data.pack", "did you mean pack?"),
         ({"beams": 4}, "beams", "did you mean evaluate.generation.beams?"),
         ({"runtime": {"kernels": {"ligar": "on"}}}, "runtime.kernels.ligar", "did you mean runtime.kernels.liger?"),
-        ({"kind": "sft"}, "kind", "did you mean adapter.kind or quantise.kind or pack.kind?"),
+        ({"kind": "sft"}, "kind", "did you mean tokenizer.train.kind or adapter.kind or quantise.kind?"),
         (
             {"data": {"train": [{"path": "a"}, {"path": "b", "colums": {}}]}},
             "data.train.1.colums",
