@@ -26,6 +26,7 @@ README, CHINESE, CONTRIBUTING = (ROOT / name for name in ("README.md", "README.z
 
 ELSEWHERE = {
     "luthier train FILE --processes 2": ("tests/train/test_launch.py", "--processes"),
+    "luthier push RUN --to OWNER/NAME": ("tests/publish/test_publish.py", '"push"'),
     "luthier serve RUN": ("tests/serve/test_serve.py", '"serve"'),
 }
 """Commands that tests elsewhere run for longer, and what those tests hold."""
