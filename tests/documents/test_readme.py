@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import shutil
@@ -18,6 +19,7 @@ from luthier.dialects.plain_values import number
 from tests import warm
 from tests.conftest import World
 from tests.documents.conftest import StandIns
+from tests.publish.loopback import TOKEN, running
 
 pytestmark = pytest.mark.slow
 
@@ -26,7 +28,6 @@ README, CHINESE, CONTRIBUTING = (ROOT / name for name in ("README.md", "README.z
 
 ELSEWHERE = {
     "luthier train FILE --processes 2": ("tests/train/test_launch.py", "--processes"),
-    "luthier push RUN --to OWNER/NAME": ("tests/publish/test_publish.py", '"push"'),
     "luthier serve RUN": ("tests/serve/test_serve.py", '"serve"'),
 }
 """Commands that tests elsewhere run for longer, and what those tests hold."""
@@ -92,7 +93,10 @@ def test_every_command_of_the_table_runs(command: str, place: Path, tmp_path: Pa
         command = command.replace(name, value if name.startswith("[--") else shlex.quote(value))
     asked = {"chat": "Where does Mira live?\n/quit\n"}
     words = shlex.split(command)[1:]
-    done = warm.run(words, cwd=folder, stdin=asked.get(words[0]))
+    with running() as hub:
+        online = {"HF_ENDPOINT": hub.url, "HF_TOKEN": TOKEN, "HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_XET": "1"}
+        env = {**os.environ, **(online if words[0] == "push" else {})}
+        done = warm.run(words, cwd=folder, env=env, stdin=asked.get(words[0]))
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip()
 
