@@ -19,7 +19,7 @@ def test_plan_prints_every_figure_as_json(luthier: Run, write_recipe: Write, wor
     done = luthier("plan", write_recipe(world.recipe()), "batch.epochs=3", "--json")
     assert (done.returncode, done.stderr) == (0, "")
     told = json.loads(done.stdout)
-    assert list(told) == [*(field.name for field in fields(Plan)), "refused"]
+    assert list(told) == [*(field.name for field in fields(Plan)), "engine", "refused"]
     assert (told["exact"], told["documents"], told["epochs"], told["refused"]) == (True, 18, 3.0, [])
     assert told["steps"] == 3 * told["steps_per_epoch"]
 
@@ -43,10 +43,10 @@ def test_plan_names_what_is_not_there_yet_beside_the_plan(luthier: Run, write_re
     path = write_recipe(world.recipe(optimizer={"kind": "nothing"}, parallel={"tensor": 2}))
     told = luthier("plan", path, "--json")
     assert told.returncode == 2
-    assert [line.partition(":")[0] for line in json.loads(told.stdout)["refused"]] == [
-        "optimizer.kind",
-        "parallel",
-    ]
+    kind, sharing = json.loads(told.stdout)["refused"]
+    assert kind.startswith("optimizer.kind: ")
+    line = path.read_text(encoding="utf-8").splitlines().index("  tensor: 2") + 1
+    assert sharing.startswith(f"{path}:{line}: parallel.tensor (parallel): ")
     shown = luthier("plan", path)
     assert shown.returncode == 2
     assert "refused optimizer.kind: 'nothing' is not there" in shown.stdout and "steps" in shown.stdout
@@ -59,7 +59,7 @@ def test_plan_tells_what_is_not_there_yet_also_where_there_can_be_no_plan(
     done = luthier("plan", write_recipe(world.recipe(data={"train": rows}, parallel={"tensor": 2})))
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("luthier: data.format: 'alpacca' is not there\n  -> did you mean alpaca?\n")
-    assert "luthier: parallel: sharing out a matrix" in done.stderr
+    assert ": parallel.tensor (parallel): sharing out a matrix" in done.stderr
     assert "gone.jsonl: there is no such file" in done.stderr and "Traceback" not in done.stderr
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from luthier.errors import RunError
 from luthier.record.events import Chosen, Compared, Evaluated, Finished, Stepped, Stopped, Warned
 from luthier.record.folder import RunFolder
 from luthier.report import write_report
@@ -152,7 +153,7 @@ def test_every_metric_has_a_chart_over_time(tmp_path: Path) -> None:
         started(),
         *(stepped(step, metrics={"margin": step / 10}) for step in range(1, 5)),
         evaluated(2, 1.0),
-        Evaluated(step=4, loss=2.0, targets=9, seconds=1.0, metrics={"margin": 7.0}),
+        Evaluated(step=4, loss=2.0, targets=9, seconds=1.0, metrics={"margin": 7.0, "perplexity": 9.0}),
         answered("during", 2, 0.25, 2),
         answered("during", 4, 0.75, 3),
     ]
@@ -162,7 +163,7 @@ def test_every_metric_has_a_chart_over_time(tmp_path: Path) -> None:
         "second": [(["4"], ["7"])],
     }
     assert chart_of(page, "Exact match")["second"] == [(["2", "4"], ["0.25", "0.75"])]
-    assert chart_of(page, "Perplexity")["second"] == [(["2", "4"], [plain(math.e), plain(math.e**2)])]
+    assert chart_of(page, "Perplexity")["second"] == [(["2", "4"], [plain(math.e), "9"])]
 
 
 def test_a_loss_that_is_no_likelihood_has_no_perplexity(tmp_path: Path) -> None:
@@ -214,6 +215,19 @@ def test_without_answers_from_before_it_says_how_to_get_them(tmp_path: Path) -> 
     assert hint in page_of(make(tmp_path / "a", [started(), answered("after", 0, 0.25, 2)])).text()
     both = [started(), answered("before", 0, 0.2, 2), answered("after", 0, 0.25, 2)]
     assert hint not in page_of(make(tmp_path / "b", both)).text()
+
+
+def test_what_was_measured_afterwards_is_told(tmp_path: Path) -> None:
+    folder = make(tmp_path, finished_run(5))
+    folder.note_evaluation({"data": ["<b>.csv"], "when": "before", "figures": {"loss": 2.0, "exact_match": 0.5}})
+    folder.note_evaluation({"data": [], "when": "after", "figures": {"loss": 1.0}})
+    text = page_of(folder).text()
+    assert "Measured afterwards" in text
+    assert "<b>.csv Before loss 2 · Exact match 0.5" in text
+    assert "the run's own rows After loss 1" in text
+    folder.evaluations.write_text("{", encoding="utf-8")
+    with pytest.raises(RunError, match="cannot be read as JSON lines"):
+        write_report(folder)
 
 
 def test_dark_and_narrow_screens_have_a_look_of_their_own(tmp_path: Path) -> None:

@@ -96,7 +96,8 @@ def _metrics(record: Record, past: History) -> list[Html]:
     training = [(step.step, step.metrics) for step in past.steps]
     measured = [(one.step, one.metrics) for one in past.evaluations] + [(one.step, one.metrics) for one in past.during]
     if str(record.setting("method.kind") or "") in LIKELIHOODS:
-        plain_loss = [(one.step, one.metrics.get("cross_entropy", one.loss)) for one in past.evaluations]
+        without = (one for one in past.evaluations if "perplexity" not in one.metrics)
+        plain_loss = [(one.step, one.metrics.get("cross_entropy", one.loss)) for one in without]
         measured += [(step, {"perplexity": math.exp(min(loss, 700.0))}) for step, loss in plain_loss]
     names = dict.fromkeys(name for _, metrics in [*training, *measured] for name in metrics)
     return [_metric(number, name, training, measured) for number, name in enumerate(names)]
@@ -107,7 +108,8 @@ Told = Sequence[tuple[int, dict[str, float]]]
 
 def _metric(number: int, name: str, training: Told, measured: Told) -> Html:
     steps, found = (
-        [(float(step), metrics[name]) for step, metrics in told if name in metrics] for told in (training, measured)
+        sorted((float(step), metrics[name]) for step, metrics in told if name in metrics)
+        for told in (training, measured)
     )
     lines = _with_mean(steps)
     if found:

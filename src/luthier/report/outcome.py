@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from luthier.report.data import efficiency
-from luthier.report.figures import NOTHING, as_number, as_text, count, percent, plain, seconds, size
+from luthier.report.figures import NOTHING, as_number, as_text, count, moment, percent, plain, seconds, size
 from luthier.report.history import History
 from luthier.report.markup import Content, Html, joined, table, tag
 from luthier.report.source import Record
@@ -22,6 +22,7 @@ def outcome(record: Record, past: History) -> Html:
     both = table(head, _rows(record, past), figures=frozenset({1, 2, 3}), kind="facts")
     none = tag("p", say("no plan"), class_="faint")
     parts = (_shape(plan), _memory(plan.get("memory")), _rest(plan)) if plan else (none,)
+    parts = (*parts, _later(record))
     both = joined(_proof(past), both)
     return tag("section", tag("h2", say("plan")), both, *(part for part in parts if part))
 
@@ -132,6 +133,26 @@ def _memory(memory: Any) -> Html | None:
     return tag(
         "div", tag("h3", say("memory by part")), table(["", "", ""], rows, figures=frozenset({2}), kind="facts bars")
     )
+
+
+def _later(record: Record) -> Html | None:
+    """What has been measured of the result since the run, newest last."""
+    rows: list[list[Content]] = []
+    for one in record.later:
+        data, figures, when = one.get("data"), one.get("figures"), as_text(one.get("when", ""))
+        named = [as_text(name) for name in data] if isinstance(data, list) and data else []
+        told = [
+            joined(say_if_known("metric", name), " ", tag("b", plain(number)))
+            for name, value in (figures.items() if isinstance(figures, dict) else ())
+            if (number := as_number(value)) is not None
+        ]
+        at = as_number(one.get("at"))
+        where = joined(*(tag("code", name) for name in named), by=", ") if named else say("own rows")
+        rows.append([moment(at) if at else NOTHING, where, say(when) if when in ("before", "after") else when,
+                     joined(*told, by=" · ")])  # fmt: skip
+    if not rows:
+        return None
+    return tag("div", tag("h3", say("measured later")), table(["", "", "", ""], rows, kind="facts"))
 
 
 def _rest(plan: dict[str, Any]) -> Html | None:

@@ -25,6 +25,8 @@ class Record:
     recipe: dict[str, Any]
     reading: dict[str, Any]
     plan: dict[str, Any]
+    later: tuple[dict[str, Any], ...] = ()
+    """What ``luthier evaluate`` has measured of the result since."""
 
     def setting(self, path: str) -> Any:
         """The recipe's value under a dotted name, or None."""
@@ -57,6 +59,7 @@ def read_record(folder: RunFolder) -> Record:
         recipe=recipe if isinstance(recipe, dict) else {},
         reading=scrubbed_texts(_json(folder.accounts)),
         plan=_json(folder.plan),
+        later=_lines(folder.evaluations),
     )
 
 
@@ -95,6 +98,14 @@ def _json(path: Path) -> dict[str, Any]:
     except ValueError as error:
         raise _damaged(path, "JSON") from error
     return value if isinstance(value, dict) else {}
+
+
+def _lines(path: Path) -> tuple[dict[str, Any], ...]:
+    try:
+        found = [json.loads(line) for line in _text(path).splitlines()]
+    except ValueError as error:
+        raise _damaged(path, "JSON lines") from error
+    return tuple(one for one in found if isinstance(one, dict))
 
 
 def _damaged(path: Path, form: str) -> RunError:

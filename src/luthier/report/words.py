@@ -161,6 +161,8 @@ WORDS: dict[str, tuple[str, str]] = {
         "The result has the weights of step {step}, the best of all evaluations ({metric} {value}).",
         "最终结果取第 {step} 步的权重，为各次评估中最佳（{metric} {value}）。",
     ),
+    "measured later": ("Measured afterwards", "之后的评估"),
+    "own rows": ("the run's own rows", "本次运行自己的数据"),
     "no plan": ("The folder holds no plan.", "目录中没有计划。"),
     # notes
     "notes": ("Checkpoints, restarts, warnings", "检查点、恢复与警告"),
