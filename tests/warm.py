@@ -53,7 +53,8 @@ class Process:
         folder = Path(tempfile.mkdtemp(prefix="luthier-process-"))
         weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
         self._files = {name: folder / name for name in ("in", "out", "err")}
-        self._files["in"].write_text(stdin or "", encoding="utf-8")
+        for name, text in (("in", stdin or ""), ("out", ""), ("err", "")):
+            self._files[name].write_text(text, encoding="utf-8")
         self.returncode: int | None = None
         self._fresh: subprocess.Popen[bytes] | None = None
         self._server = server()

@@ -64,7 +64,7 @@ def test_it_is_planned_trained_stopped_gone_on_with_and_opens(
     assert plan.returncode == 0 and json.loads(plan.stdout)["refused"] == [], plan.stderr
     run = tmp_path / read(FILES / file).recipe.output.dir
     with Process(["train", *words], cwd=tmp_path) as process:
-        assert started(process, run), process.said()
+        assert started(process), process.said()
         process.send_signal(signal.SIGTERM)
         assert process.wait() == 128 + signal.SIGTERM, process.said()
     done = luthier("train", *words)
