@@ -170,7 +170,7 @@ def test_a_text_model_inside_a_larger_config_is_found(tmp_path: Path) -> None:
         ("{", "has no readable config.json"),
         ("{}", "config names none of hidden_size"),
         ('{"hidden_size": "32"}', "config names none of hidden_size"),
-        ('{"hidden_size": 32}', "config names none of num_attention_heads"),
+        ('{"hidden_size": 32}', "config names none of num_hidden_layers"),
     ],
 )
 def test_a_config_that_does_not_say_what_it_should_is_refused(tmp_path: Path, content: str | None, reason: str) -> None:

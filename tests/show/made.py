@@ -19,7 +19,7 @@ from tests.conftest import World, write_jsonl
 from tests.data.made import recipe_of
 
 HOSTILE = (
-    "\x1b]0;title\x07\x1b[31m\x9b2J\r\b\u202e\x00[bold red]x[/] :smile: </script></style><img src=x onerror=a()>⟦y⟧"
+    "\x1b]0;title\x07\x1b[31m\x9b2J\r\b\u202e\x01[bold red]x[/] :smile: </script></style><img src=x onerror=a()>⟦y⟧"
 )
 
 

@@ -79,7 +79,13 @@ def _load_reward(directory: Path, attention: str) -> PreTrainedModel | PeftModel
         model = as_reward_model(open_model(base_of(directory), attention, "auto"), seed=0)
         return open_adapter(model, str(directory)).eval()
     judge: PreTrainedModel = AutoModelForSequenceClassification.from_pretrained(
-        str(directory), attn_implementation=attention, dtype="auto", num_labels=1, local_files_only=True
+        str(directory),
+        attn_implementation=attention,
+        dtype="auto",
+        num_labels=1,
+        local_files_only=True,
+        trust_remote_code=False,
+        use_safetensors=True,
     )
     return judge.eval()
 

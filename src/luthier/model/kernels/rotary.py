@@ -7,6 +7,7 @@ hands on fp32. Here the result has its input's type, is computed in fp32, and no
 from __future__ import annotations
 
 from collections.abc import Callable
+from inspect import unwrap
 from types import FunctionType, MethodType
 from typing import Any
 
@@ -26,7 +27,7 @@ def fuse_rotary(model: nn.Module) -> int:
     found = 0
     known: dict[Any, bool] = {}
     for module in model.modules():
-        written = type(module).forward
+        written = unwrap(type(module).forward)  # transformers 5.24 renames arguments around it
         if not isinstance(written, FunctionType) or NAME not in written.__code__.co_names or "forward" in vars(module):
             continue
         own = written.__globals__.get(NAME)
