@@ -77,7 +77,7 @@ def test_it_is_exchanged_said_and_then_runs(key: str, sections: dict[str, Any], 
 
 @pytest.mark.parametrize(("kind", "done"), [(kind, done) for kind, (done, _) in STANDS_IN.items()])
 def test_a_name_that_never_runs_has_one_that_makes_its_steps(kind: str, done: str) -> None:
-    _, (one,) = substituted(recipe(optimizer={"kind": kind, "args": TARGETS}))
+    _, (one, *_) = substituted(recipe(optimizer={"kind": kind, "args": TARGETS}))
     assert (one.key, one.asked, one.done) == ("optimizer.kind", kind, done)
     asked = recipe(optimizer={"kind": kind, "fallback": "refuse", "args": TARGETS})
     assert substituted(asked) == (asked, ())
