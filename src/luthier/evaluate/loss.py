@@ -56,7 +56,7 @@ def mean_loss(
     index, processes = (among.index, among.count) if among else (0, 1)
     total, count, told = 0.0, 0, []
     try:
-        with torch.inference_mode() if processes == 1 else torch.no_grad():
+        with torch.no_grad():
             for first in range(0, len(packs), processes):
                 counts = first + index < len(packs)
                 pack = first + index if counts else 0
