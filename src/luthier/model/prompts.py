@@ -45,6 +45,24 @@ class PromptModel(PeftModelForCausalLM):  # type: ignore[misc]
         new = self.base_model.generate(inputs_embeds=torch.stack(embedded), attention_mask=torch.stack(masks), **others)
         return torch.cat([ids, new], dim=1)
 
+    def prepare_inputs_for_generation(self, *args: Any, **kwargs: Any) -> Any:
+        """One step of generation: the prefix in the first one's cache, in each one's mask and before its positions.
+
+        PEFT's own looks for the cache under the name that it had before transformers 5.24, and finds none.
+        """
+        given = self.base_model_prepare_inputs_for_generation(*args, **kwargs)
+        if self._adapters_disabled or self.active_peft_config.peft_type != PeftType.PREFIX_TUNING:
+            return given
+        virtual = self.active_peft_config.num_virtual_tokens
+        name = "cache" if "cache" in given else "past_key_values"
+        if not given[name].get_seq_length():
+            given[name] = self.get_prompt(batch_size=len(given["input_ids"]))
+        if (mask := given.get("attention_mask")) is not None:
+            given["attention_mask"] = torch.cat([mask.new_ones(len(mask), virtual), mask], dim=1)
+        if given.get("position_ids") is not None:
+            given["position_ids"] = given["position_ids"] + virtual
+        return given
+
     def _behind_prefixes(self, ids: torch.Tensor, lengths: tuple[int, ...], others: dict[str, Any]) -> Any:
         virtual = self.active_peft_config.num_virtual_tokens
         cache = self.get_prompt(batch_size=1)

@@ -43,7 +43,7 @@ def test_dropout_and_packs_go_on_in_the_middle_of_an_epoch(
 def test_packed_bits_are_shared_out(world: World, write_recipe: Write, forked: Forked, tmp_path: Path) -> None:
     tree = recipe(world, parallel={"engine": "deepspeed", "stage": 3}, **quantised(world, tmp_path, "bf16"))
     assert "frozen tensors are bit for bit" in run(forked, write_recipe(tree), tmp_path / "two", 2)
-    assert_alike(alone(forked, tree), tmp_path / "two")
+    assert_alike(alone(forked, tree), tmp_path / "two", 1e-4)
 
 
 @pytest.mark.parametrize("kind", ["sgd", "lion_32bit"])
