@@ -1,8 +1,9 @@
 """DPO on pairs: ``python bench/dpo.py [ROUNDS] [--trl PYTHON]`` prints pairs per second, ours and TRL's in turns.
 
 Both train the same 26M-parameter Llama (random weights, 16,000 words) on the same token ids with a copy of it as the
-reference, 8 pairs a step, AdamW, in bf16. Ours lays the pairs of a step in rows without padding and computes each
-prompt once; "apart" is the same with a copy of the prompt before each answer. TRL tries several batch sizes.
+reference, 8 pairs a step, AdamW, in bf16 or (``--precision``) fp32. Ours lays the pairs of a step in rows without
+padding and computes each prompt once; "apart" is the same with a copy of the prompt before each answer. TRL tries
+several batch sizes.
 Each run is a process of its own; the first step does not count.
 """
 
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 PAIRS, STEPS, COLD = 8, 5, 1
+PRECISION = "bf16"
 LENGTHS = {"long prompts": (300, 80), "short prompts": (100, 100)}
 """Mean words of a prompt and of an answer."""
 
@@ -59,7 +61,7 @@ def recipe(root: Path, rows: str, micro: int) -> dict[str, Any]:
                  "shuffle": False, "cache": str(root / "cache")},
         "pack": {"kind": "none"},
         "batch": {"micro": micro, "accumulation": PAIRS // micro, "steps": STEPS},
-        "precision": {"compute": "bf16"},
+        "precision": {"compute": PRECISION},
         "optimizer": {"lr": 1e-5},
         "checkpoint": {"every": "never"},
         "output": {"dir": str(root / "run")},
@@ -138,7 +140,7 @@ def theirs(root: Path, rows: str, micro: int) -> None:
     clock = Clock()
     arguments = DPOConfig(
         output_dir=str(root / "trl"), max_steps=STEPS, per_device_train_batch_size=micro,
-        gradient_accumulation_steps=PAIRS // micro, learning_rate=1e-5, bf16=True,
+        gradient_accumulation_steps=PAIRS // micro, learning_rate=1e-5, bf16=PRECISION == "bf16",
         use_cpu=not torch.cuda.is_available(), gradient_checkpointing=False, report_to=[], save_strategy="no",
         disable_tqdm=True, max_length=None, logging_steps=1,
     )  # fmt: skip
@@ -159,7 +161,7 @@ def _tell(seconds: list[float], losses: list[float]) -> None:
 
 def measured(python: str, root: Path, *words: str) -> float:
     done = subprocess.run(
-        [python, __file__, "--one", str(root), *words, str(PAIRS), str(STEPS)],
+        [python, __file__, "--one", str(root), *words, str(PAIRS), str(STEPS), PRECISION],
         capture_output=True,
         text=True,
         check=False,
@@ -197,7 +199,7 @@ def main(rounds: int, trl: str | None, kinds: list[str], sizes: list[int]) -> No
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--one"]:
         place, what, kind, size = Path(sys.argv[2]), sys.argv[3], sys.argv[4], int(sys.argv[5])
-        PAIRS, STEPS = int(sys.argv[6]), int(sys.argv[7])
+        PAIRS, STEPS, PRECISION = int(sys.argv[6]), int(sys.argv[7]), sys.argv[8]
         if what == "theirs":
             theirs(place, kind, size)
         else:
@@ -210,6 +212,7 @@ if __name__ == "__main__":
         words.add_argument("--steps", type=int, default=STEPS)
         words.add_argument("--rows", nargs="*", choices=LENGTHS, default=list(LENGTHS))
         words.add_argument("--sizes", nargs="*", type=int, default=[2, 4, 8], help="batch sizes that TRL tries")
+        words.add_argument("--precision", choices=["bf16", "fp32"], default=PRECISION)
         given = words.parse_args()
-        PAIRS, STEPS = given.pairs, given.steps
+        PAIRS, STEPS, PRECISION = given.pairs, given.steps, given.precision
         main(given.rounds, given.trl, given.rows, given.sizes)

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from luthier.data import text_file
+from luthier.data import lines
 from luthier.data.encoder import Encoder
 from luthier.data.pipeline import cache_entry, prepare
 from luthier.data.source import files_of, rows_of
@@ -33,8 +33,8 @@ def refused(world: World, path: Path, **data: Any) -> Fault:
     with pytest.raises(DataError) as caught:
         prepare(wanted, wanted.data.train, world.model)
     assert not cache_folder_holds_entries()
-    (found,) = caught.value.faults
-    assert found.remedy
+    found, *advice = caught.value.faults
+    assert found.remedy and all("written down with the reasons" in one.reason for one in advice)
     return found
 
 
@@ -67,7 +67,7 @@ def test_a_row_of_50_megabytes_has_a_fate_like_any_other(world: World, tmp_path:
 def test_a_line_without_end_is_refused(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, encoding: str
 ) -> None:
-    monkeypatch.setattr(text_file, "LONGEST", 1 << 20)
+    monkeypatch.setattr(lines, "LONGEST", 1 << 20)
     monkeypatch.setattr("luthier.data.json_rows.LONGEST", 1 << 20)
     text = (
         "text\nwords\n" if name == "d.csv" else '[{"text": "words"},\n' if name == "d.json" else '{"text": "words"}\n'
@@ -81,7 +81,7 @@ def test_a_line_without_end_is_refused(
 def test_carriage_returns_alone_do_not_hide_a_line_without_end(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(text_file, "LONGEST", 1 << 16)
+    monkeypatch.setattr(lines, "LONGEST", 1 << 16)
     path = tmp_path / "d.jsonl"
     path.write_bytes(('{"text": "a"}\n' + "word\r" * 30_000).encode("utf-16"))
     assert refused(world, path).place == f"{path}:2"
@@ -104,7 +104,7 @@ def test_a_packed_line_without_end_is_refused_in_bounded_memory(tmp_path: Path, 
     )
     told = subprocess.run([sys.executable, "-c", program, str(path)], capture_output=True, text=True, check=True)
     reason, most = told.stdout.splitlines()
-    assert reason in ("has a line of more than 134,217,728 characters", "is not JSON: Expecting value (row 1, byte 0)")
+    assert "a line of more than 134,217,728 characters" in reason or reason.startswith("is not JSON: Expecting value")
     assert int(most) < 700_000
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from luthier.data import lines
 from luthier.data.encoder import Encoder
 from luthier.data.pipeline import Preparation, examples, prepare
 from luthier.errors import DataError, TemplateError
@@ -58,6 +59,49 @@ def test_cells_and_values_are_kept_too(world: World, tmp_path: Path) -> None:
     rows = [json.loads(line) for line in Path(summary["quarantine"]).read_text().splitlines()]
     assert [row["_place"] for row in rows] == [f"{table}:3", f"{listed}:#2", f"{listed}:#3"]
     assert rows[0]["_row"] == ["c"] and rows[1]["_row"] == "5" and rows[2]["human"] == "\ud800"
+
+
+def test_a_quote_that_is_never_closed_costs_the_rows_up_to_the_next_one(world: World, tmp_path: Path) -> None:
+    table = tmp_path / "d.csv"
+    table.write_text('human,assistant\na,b\n"c,d\ne,f\ng,"h"\ni,"j" k\nl,m\nn,"o\np,q\n')
+    recipe = recipe_of(world, data={"train": [{"path": str(table)}], "bad_rows": 3})
+    store, _ = prepare(recipe, recipe.data.train, world.model)
+    assert list(store.origins) == [f"{table}:2", f"{table}:7"]
+    rows = [json.loads(line) for line in Path(store.summary["quarantine"]).read_text().splitlines()]
+    assert [(row["_place"], row["_row"]) for row in rows] == [
+        (f"{table}:3", '"c,d\ne,f\ng,"h"\n'),
+        (f"{table}:6", 'i,"j" k\n'),
+        (f"{table}:8", 'n,"o\np,q\n'),
+    ]
+    assert [row["_reason"] for row in rows] == [
+        "is not CSV: ',' expected after '\"' (the row goes on to line 5)",
+        "is not CSV: ',' expected after '\"'",
+        "is not CSV: unexpected end of data (the row goes on to line 9)",
+    ]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+@pytest.mark.parametrize("name", ["d.jsonl", "d.csv", "d.txt"])
+def test_a_giant_line_is_one_bad_row(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, encoding: str
+) -> None:
+    monkeypatch.setattr(lines, "LONGEST", 1000)
+    path = tmp_path / name
+    giant = "word " * 1000
+    texts = {
+        "d.jsonl": "".join(json.dumps({"text": text}) + "\n" for text in ("a", giant, "b")),
+        "d.csv": f"text,more\na,1\n{giant},2\nb,3\n",
+        "d.txt": f"a\n{giant}\nb\n",
+    }
+    path.write_bytes(texts[name].encode(encoding))
+    first = 2 if name == "d.csv" else 1
+    tree = {"method": {"kind": "pretrain"}, "data": {"train": [{"path": str(path)}], "bad_rows": 1}}
+    recipe = recipe_of(world, **tree)
+    store, _ = prepare(recipe, recipe.data.train, world.model)
+    assert list(store.origins) == [f"{path}:{first}", f"{path}:{first + 2}"]
+    (row,) = map(json.loads, Path(store.summary["quarantine"]).read_text().splitlines())
+    assert row["_place"] == f"{path}:{first + 1}" and "1,000 characters" in row["_reason"]
+    assert "word word" in row["_row"] and len(row["_row"]) < 2000
 
 
 TALKS = [

@@ -129,7 +129,8 @@ def test_a_row_with_a_wrong_number_of_cells_is_named(tmp_path: Path, line: str, 
 
 def test_an_open_quote_is_refused(tmp_path: Path) -> None:
     found = fault(written(tmp_path / "d.csv", 'a,b\n1,"open\n2,3\n'))
-    assert found.reason.startswith("is not CSV") and found.remedy
+    assert found.place == f"{tmp_path}/d.csv:2" and found.remedy
+    assert found.reason == "is not CSV: unexpected end of data (the row goes on to line 3)"
 
 
 def test_an_empty_csv_file_is_refused(tmp_path: Path) -> None:

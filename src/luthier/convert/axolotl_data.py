@@ -25,10 +25,19 @@ def _rows(part: str) -> Writer:
         for index, source in enumerate(getattr(recipe.data, part)):
             stem = f"{_list(recipe, part)}.{index}."
             keys |= {stem + name: value for name, value in source_keys(recipe, source).items()}
-        ends = _turn_ends(recipe) if part == "train" else []
-        return {**keys, **({"eot_tokens": ends} if ends else {})}
+        if part == "evaluate":
+            return keys
+        ends = _turn_ends(recipe)
+        return {**keys, **_streaming(recipe), **({"eot_tokens": ends} if ends else {})}
 
     return Writer((f"data.{part}",), write)
+
+
+def _streaming(recipe: Recipe) -> Keys:
+    """Texts of pretraining are streamed there unless it is said that they are not."""
+    streamed = {source.streaming for source in recipe.data.train}
+    usual = recipe.method.kind == "pretrain"
+    return {} if streamed == {usual} else {"streaming": not usual}
 
 
 def _train_on(recipe: Recipe) -> Keys:

@@ -59,6 +59,19 @@ class Block:
         return row
 
 
+def between(blocks: Iterator[Block], start: int, stop: int | None) -> Iterator[Block]:
+    """The rows from ``start`` up to ``stop``, counted over all blocks."""
+    at = 0
+    for block in blocks:
+        size = len(block.rows)
+        part = slice(max(start - at, 0), size if stop is None else min(stop - at, size))
+        if part.start < part.stop:
+            yield block if part == slice(0, size) else Block(block.name, block.numbers[part], block.rows[part])
+        at += size
+        if stop is not None and at >= stop:
+            return
+
+
 class Part(Source):
     """A source of which only one block is read. Lines that are no rows go to ``broken``."""
 

@@ -1,30 +1,15 @@
-"""Rows that say what another one says: exactly, by the hash of their ids, or nearly, by the words they share."""
+"""Rows that say what another one says, told by the hash of their ids."""
 
 from __future__ import annotations
 
 import hashlib
-import re
-import zlib
-from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from luthier.data.example import Example
 from luthier.data.store import Batch, Digests, TokenStore
-
-HASHES = 64
-SHINGLE = 3
-
-Signatures = npt.NDArray[np.uint32]
-
-_WORD = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff\u3040-\u30ff]|[^\W\u3400-\u4dbf\u4e00-\u9fff\u3040-\u30ff]+")
-"""A word; in writing without spaces, a character."""
-_FACTORS = np.random.default_rng(0x5EED).integers(1, 2**63, size=(2, HASHES), dtype=np.uint64) * np.uint64(
-    2
-) + np.uint64(1)
 
 
 def digests_of(batch: Batch) -> Digests:
@@ -75,58 +60,3 @@ def copies(
 ) -> npt.NDArray[np.bool_]:
     """Whether each of some documents [n] of a store is one ``among`` the documents of another, token by token."""
     return _among(np.asarray(store.digests[documents]), _in_order(np.asarray(of.digests[among])))
-
-
-def signatures_of(examples: Sequence[Example]) -> Signatures:
-    """MinHash signatures [n, HASHES] of the examples' words, three at a time, system messages left out.
-
-    Two signatures agree in a share of their places that estimates the Jaccard index of the two sets of word triples
-    (Broder 1997).
-    """
-    return np.stack([_signature(example) for example in examples]) if examples else np.zeros((0, HASHES), np.uint32)
-
-
-def _signature(example: Example) -> Signatures:
-    if example.ready is not None:
-        words = list(example.ready.ids)
-    else:
-        texts = [message.content for message in example.messages if message.role != "system"]
-        text = "\n".join([*texts, *(piece.text for piece in example.pieces)]).lower()
-        words = [zlib.crc32(word.encode("utf-8", "surrogatepass")) for word in _WORD.findall(text)]
-    words += [0] * (SHINGLE - len(words))
-    hashed = np.array(words, np.uint64)
-    triples = hashed[: len(hashed) - 2] * np.uint64(0x9E3779B97F4A7C15)
-    triples = (triples ^ hashed[1:-1]) * np.uint64(0xC2B2AE3D27D4EB4F) ^ hashed[2:]
-    triples = np.unique(triples)
-    lowest = np.full(HASHES, np.iinfo(np.uint32).max, np.uint32)
-    for start in range(0, len(triples), 4096):
-        mixed = triples[start : start + 4096, None] * _FACTORS[0] + _FACTORS[1]
-        lowest = np.minimum(lowest, (mixed >> np.uint64(32)).min(axis=0).astype(np.uint32))
-    return lowest
-
-
-class Near:
-    """Finds signatures like earlier ones: candidates share a band of hashes, and are then compared whole.
-
-    Rows of Jaccard index s share one of the bands of width w with chance 1 - (1 - s^w)^(HASHES / w): 0.93 at 0.65 and
-    more than 0.999 at 0.8 with w = 4, 0.98 at 0.35 with w = 2.
-    """
-
-    def __init__(self, threshold: float) -> None:
-        self._threshold = threshold
-        self._width = 4 if threshold >= 0.65 else 2
-        self._bands: dict[bytes, int] = {}
-        self._kept: list[bytes] = []
-
-    def add(self, signature: Signatures) -> bool:
-        """Whether an earlier signature is as like as the threshold asks; if none is, this one is kept."""
-        bands = range(0, HASHES, self._width)
-        keys = [bytes([start]) + signature[start : start + self._width].tobytes() for start in bands]
-        for candidate in {self._bands[key] for key in keys if key in self._bands}:
-            earlier = np.frombuffer(self._kept[candidate], np.uint32)
-            if float((earlier == signature).mean()) >= self._threshold:
-                return True
-        for key in keys:
-            self._bands.setdefault(key, len(self._kept))
-        self._kept.append(signature.tobytes())
-        return False

@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from luthier.data.convert import MOST_SHOWN
-from luthier.data.duplicates import Near, Seen, Signatures, digests_of
+from luthier.data.duplicates import Seen, digests_of
+from luthier.data.near import Near, Signatures
 from luthier.data.store import Batch, Digests
 from luthier.data.tokens import Fate, Tokens, fit
 from luthier.errors import DataError, Fault
@@ -93,8 +94,8 @@ class Fates:
         if self.data.near_duplicates is not None and signatures is not None:
             if self._near is None:
                 self._near = Near(self.data.near_duplicates)
-            for index in np.flatnonzero(alike == 0).tolist():
-                alike[index] = 2 * self._near.add(signatures[index])
+            unlike = np.flatnonzero(alike == 0)
+            alike[unlike] = 2 * self._near.add(signatures[unlike])
         return alike
 
     def _count(self, fate: Fate, count: int, lost: int) -> None:

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from luthier.data.block import object_row
-from luthier.data.text_file import CHUNK, LONGEST, byte_of
+from luthier.data.lines import LONGEST
+from luthier.data.text_file import CHUNK, byte_of
 from luthier.errors import DataError
 
 WRAPPED = 32 << 20

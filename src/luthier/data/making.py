@@ -10,9 +10,9 @@ import numpy as np
 
 from luthier.data.block import Block, Broken, Part
 from luthier.data.convert import attempts_of
-from luthier.data.duplicates import HASHES, Signatures, signatures_of
 from luthier.data.encoder import Encoder
 from luthier.data.example import Example, Message
+from luthier.data.near import HASHES, Signatures, signatures_of
 from luthier.data.plain import ROLES, finished, spans_of
 from luthier.data.preference import check_judged, is_judged, judged_tokens
 from luthier.data.remarks import Remarks

@@ -18,6 +18,7 @@ from luthier.data.double_bos import DoubleBos
 from luthier.data.encoder import Encoder
 from luthier.data.example import Example
 from luthier.data.fates import Fates
+from luthier.data.hub_rows import hub_state
 from luthier.data.jinja import day_in
 from luthier.data.making import Maker, silent_of
 from luthier.data.pack import Ints
@@ -26,8 +27,9 @@ from luthier.data.preference import fitting, prompt_limit
 from luthier.data.quarantine import advice, place_of_quarantine, write_quarantine
 from luthier.data.read_file import NO_TEXT
 from luthier.data.remarks import DOUBLED, notes_on
-from luthier.data.source import files_of, state_of
+from luthier.data.source import files_of
 from luthier.data.store import TokenStore, Writer, load
+from luthier.data.streaming import enough_for
 from luthier.data.template import ChatTemplate, template_source
 from luthier.data.text_file import encoding_of, read_errors, suffix_of
 from luthier.data.tokens import Fate, Tokens
@@ -58,6 +60,8 @@ class Preparation:
     """Rows of which an answer is empty."""
     by_source: list[int] = field(default_factory=list)
     """Documents written of each source."""
+    stopped: list[str] = field(default_factory=list)
+    """Streamed sources of which no more rows were read than the steps need."""
     remarks: dict[int, Counter[str]] = field(default_factory=dict)
     """By source, how many rows there is something to say of."""
     _maker: Maker | None = None
@@ -118,32 +122,39 @@ class Preparation:
             DataError: more bad rows than the recipe allows, or rows that the policies for overlong ones refuse.
         """
         budget = self.recipe.data.bad_rows
+        enough = enough_for(self.recipe, sources)
         broken: list[Broken] = []
         done = 0
         self.by_source = [0] * len(sources)
-        blocks = ((n, made) for n, source in enumerate(sources) for made in made_of(self.maker, [source], tokenizer))
-        for number, made in blocks:
-            before = len(writer)
-            batch, digests = self.fates.settle(made.batch, made.signatures)
-            self.double.add(batch)
-            writer.add(batch, digests)
-            self.by_source[number] += len(writer) - before
-            done += len(made.batch)
-            broken += made.broken
-            self.remarks.setdefault(number, Counter()).update(made.remarks)
-            self.silent += made.silent
-            self.set_aside += [one.fault for one in made.broken]
-            if len(broken) >= budget + MOST_SHOWN:
-                break
-            if told and len(made.batch):
-                told(done)
+        for number, source in enumerate(sources):
+            tokens = 0
+            for made in made_of(self.maker, [source], tokenizer):
+                before = len(writer)
+                batch, digests = self.fates.settle(made.batch, made.signatures)
+                self.double.add(batch)
+                writer.add(batch, digests)
+                self.by_source[number] += len(writer) - before
+                tokens += len(batch.ids)
+                done += len(made.batch)
+                broken += made.broken
+                self.remarks.setdefault(number, Counter()).update(made.remarks)
+                self.silent += made.silent
+                self.set_aside += [one.fault for one in made.broken]
+                if len(broken) >= budget + MOST_SHOWN:
+                    return broken
+                if told and len(made.batch):
+                    told(done)
+                if source.streaming and enough and enough.reached(self.by_source[number], tokens):
+                    self.stopped.append(source.path)
+                    break
         if len(broken) <= budget:
             self.fates.check()
         return broken
 
     def notes(self, sources: Sequence[Source]) -> list[str]:
         """What a person should know about the documents."""
-        notes = []
+        steps = self.recipe.batch.steps
+        notes = [f"{path} was read only as far as the {steps:,} steps need it" for path in self.stopped]
         if self.silent:
             count = f"{len(self.silent):,} rows have" if len(self.silent) > 1 else "1 row has"
             words = "an empty answer, of which nothing but the end is learned"
@@ -194,9 +205,11 @@ def cache_entry(recipe: Recipe, sources: Sequence[Source], tokenizer: Path, enco
     local = list(chain.from_iterable(files))
     chat = recipe.method.kind != "pretrain"
     codes = [code_of("formats", source.format) for source in sources if source.format != "auto"]
-    states = [state_of(source) for source in sources]
+    states = ["" if own else hub_state(source) for source, own in zip(sources, files, strict=True)]
+    enough = enough_for(recipe, sources)
     settings = {
         **({"states": states} if any(states) else {}),
+        **({"enough": [enough.documents, enough.tokens]} if enough else {}),
         "sources": [
             source.model_dump(mode="json", exclude={"path", "weight"} if own else {"weight"})
             for source, own in zip(sources, files, strict=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -10,8 +9,10 @@ from typing import Any
 
 from luthier.data.arrow_file import arrow_count, arrow_rows
 from luthier.data.block import BYTES, ROWS, Block, Broken, object_row
+from luthier.data.csv_rows import csv_rows
 from luthier.data.json_rows import json_rows
-from luthier.data.text_file import LONGEST, bounded, lines_of, open_text, suffix_of
+from luthier.data.lines import bounded, lines_of
+from luthier.data.text_file import open_text, suffix_of
 from luthier.errors import DataError, Fault
 
 Numbered = tuple[int, bytes | dict[str, Any] | Broken, int]
@@ -45,7 +46,15 @@ def in_blocks(name: str, rows: Iterable[Numbered]) -> Iterator[Block]:
 
 def _jsonl(path: Path) -> Iterator[Block]:
     lines = enumerate(lines_of(path), 1)
-    return in_blocks(str(path), ((number, line, len(line)) for number, line in lines if not line.isspace()))
+    return in_blocks(str(path), ((number, line, _size(line)) for number, line in lines if not _blank(line)))
+
+
+def _blank(line: bytes | Broken) -> bool:
+    return not isinstance(line, Broken) and line.isspace()
+
+
+def _size(line: bytes | Broken) -> int:
+    return 0 if isinstance(line, Broken) else len(line)
 
 
 def _json(path: Path) -> Iterator[Block]:
@@ -69,32 +78,8 @@ def _csv(path: Path) -> Iterator[Block]:
 
 
 def _csv_rows(path: Path) -> Iterator[Numbered]:
-    csv.field_size_limit(LONGEST)
     with open_text(path) as file:
-        delimiter = "\t" if suffix_of(path) == ".tsv" else ","
-        reader = csv.reader(bounded(file.readline, path), delimiter=delimiter, strict=True)
-        try:
-            header = next(reader, None)
-            if not header:
-                raise DataError("is empty", place=str(path), remedy="write a header line and rows")
-            line = reader.line_num + 1
-            for cells in reader:
-                number, line = line, reader.line_num + 1
-                if cells:
-                    yield number, _cells(cells, header, f"{path}:{number}"), sum(map(len, cells))
-        except csv.Error as error:
-            raise DataError(
-                f"is not CSV: {error}", place=f"{path}:{reader.line_num}", remedy='close the quotes; write " as ""'
-            ) from error
-
-
-def _cells(cells: list[str], header: list[str], origin: str) -> dict[str, Any] | Broken:
-    if len(cells) != len(header):
-        reason = f"has {len(cells)} cells where the header has {len(header)}"
-        return Broken(Fault(reason, origin, "put quotes around text that holds the delimiter or a line break"), cells)
-    if any("\0" in cell for cell in cells):
-        return Broken(Fault("holds NUL characters", origin, "copy the file anew, or remove the row"), cells)
-    return dict(zip(header, cells, strict=True))
+        yield from csv_rows(file, path, "\t" if suffix_of(path) == ".tsv" else ",")
 
 
 def _parquet(path: Path) -> Iterator[Block]:
@@ -142,6 +127,10 @@ def _txt_rows(path: Path) -> Iterator[Numbered]:
     with open_text(path) as file:
         number = 0
         for chunk in bounded(file.readline, path):
+            if isinstance(chunk, Broken):
+                number += 1
+                yield number, chunk, 0
+                continue
             for line in chunk.replace("\r\n", "\n").replace("\r", "\n").removesuffix("\n").split("\n"):
                 number += 1
                 if "\0" in line:

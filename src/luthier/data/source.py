@@ -6,15 +6,15 @@ import os
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 from luthier.data.arrow_file import saved_files
-from luthier.data.block import Block, Part, rows_in
+from luthier.data.block import Block, Part, between, rows_in
 from luthier.data.example import Row
-from luthier.data.read_file import NO_TEXT, READERS, Numbered, blocks_in, in_blocks, rows_known
+from luthier.data.hub_rows import hub_blocks
+from luthier.data.read_file import NO_TEXT, READERS, blocks_in, rows_known
 from luthier.data.split import stretches_of
 from luthier.data.text_file import PACKED, read_errors, suffix_of
-from luthier.errors import DataError, Fault
+from luthier.errors import DataError
 from luthier.recipe.data import Source
 
 SUFFIXES = tuple(READERS)
@@ -95,11 +95,11 @@ def blocks_of(source: Source) -> Iterator[Block]:
         DataError: a file that cannot be read, or a split that names no rows.
     """
     files = files_of(source)
-    blocks = _of_split(source, files) if files else _hub(source)
+    blocks = _of_split(source, files) if files else hub_blocks(source)
     if source.shards is not None:
         blocks = _every(blocks, source.shards, source.shard)
     stop = None if source.rows is None else source.skip + source.rows
-    return blocks if stop is None and not source.skip else _between(blocks, source.skip, stop)
+    return blocks if stop is None and not source.skip else between(blocks, source.skip, stop)
 
 
 def rows_taken(source: Source) -> tuple[int, int] | None:
@@ -129,20 +129,7 @@ def _of_split(source: Source, files: list[Path]) -> Iterator[Block]:
         if stretch.relative:
             start, stop = stretch.bounds(sum(map(_count, files)))
         blocks = (block for path in files for block in blocks_in(path))
-        yield from blocks if stretch.whole else _between(blocks, start, stop)
-
-
-def _between(blocks: Iterator[Block], start: int, stop: int | None) -> Iterator[Block]:
-    """The rows from ``start`` up to ``stop``, counted over all blocks."""
-    at = 0
-    for block in blocks:
-        size = len(block.rows)
-        part = slice(max(start - at, 0), size if stop is None else min(stop - at, size))
-        if part.start < part.stop:
-            yield block if part == slice(0, size) else Block(block.name, block.numbers[part], block.rows[part])
-        at += size
-        if stop is not None and at >= stop:
-            return
+        yield from blocks if stretch.whole else between(blocks, start, stop)
 
 
 def _every(blocks: Iterator[Block], step: int, first: int) -> Iterator[Block]:
@@ -172,35 +159,3 @@ def _nearby(path: Path) -> str:
     folder = next((parent for parent in path.parents if parent.is_dir()), Path())
     siblings = sorted(inner.name for inner in folder.iterdir())[:8]
     return f"paths start at {Path.cwd()}; {folder} holds: {', '.join(siblings) or 'nothing'}"
-
-
-def state_of(source: Source) -> str:
-    """What tells one state of a hub dataset's rows from another, which its name does not; empty for local files.
-
-    Raises:
-        DataError: the dataset cannot be had.
-    """
-    return "" if files_of(source) else str(getattr(_hub_rows(source), "_fingerprint", ""))
-
-
-def _hub(source: Source) -> Iterator[Block]:
-    rows = _hub_rows(source)
-    numbered: Iterator[Numbered] = ((-number, dict(value), 0) for number, value in enumerate(rows, 1))
-    yield from in_blocks(f"{source.path}[{source.split}]", numbered)
-
-
-def _hub_rows(source: Source) -> Any:
-    import datasets
-
-    try:
-        files = {"data_files": list(source.files)} if source.files else {}
-        return datasets.load_dataset(source.path, source.name, split=source.split, revision=source.revision, **files)
-    except Exception as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise DataError(
-            Fault(
-                f"cannot be had from the hub: {reason}",
-                source.path,
-                "check the name and the connection, or give a local file",
-            )
-        ) from error

@@ -7,11 +7,11 @@ import gzip
 import io
 import re
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, AnyStr, BinaryIO, TextIO, cast
+from typing import Any, BinaryIO, TextIO, cast
 
 from luthier.errors import DataError
 
@@ -23,9 +23,6 @@ CHUNK = 1 << 20
 
 PACKED = (".gz", ".zst")
 """What the name of a packed file ends in."""
-
-LONGEST = 1 << 27
-"""Characters or bytes that a row may have, so that a packed file of nothing but one line cannot fill the memory."""
 
 _STEP = 1 << 12
 _MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
@@ -157,46 +154,6 @@ def open_text(path: Path) -> Iterator[TextIO]:
             raise DataError(f"is not {name} text (byte {at})", place=str(path), remedy="save it as UTF-8") from error
 
 
-def lines_of(path: Path) -> Iterator[bytes]:
-    """The lines in UTF-8, without a byte order mark. Lines of a UTF-8 file are not looked into.
-
-    Raises:
-        DataError: the file cannot be read, or is not text in another encoding that it seems to be in.
-    """
-    encoding = encoding_of(path)
-    if not encoding.startswith("utf-8"):
-        with open_text(path) as text:
-            for line in _unbroken(text, path):
-                yield line.encode("utf-8", "surrogatepass")
-        return
-    with open_bytes(path) as file:
-        if encoding == "utf-8-sig":
-            file.read(len(codecs.BOM_UTF8))
-        yield from bounded(file.readline, path)
-
-
-def bounded(readline: Callable[[int], AnyStr], path: Path) -> Iterator[AnyStr]:
-    """The lines of a file.
-
-    Raises:
-        DataError: one is longer than LONGEST.
-    """
-    number = 0
-    while line := readline(LONGEST + 1):
-        number += 1
-        if len(line) > LONGEST:
-            raise _too_long(path, number)
-        yield line
-
-
-def _too_long(path: Path, number: int) -> DataError:
-    return DataError(
-        f"has a line of more than {LONGEST:,} characters",
-        place=f"{path}:{number}",
-        remedy="break it into rows of their own",
-    )
-
-
 def byte_of(path: Path, characters: int) -> int:
     """Where in the unpacked file its first characters end, a byte order mark included.
 
@@ -267,27 +224,6 @@ def _unpacked_steps(path: Path) -> Iterator[tuple[int, int]]:
     with pyarrow.OSFile(str(path)) as file, pyarrow.CompressedInputStream(file, "zstd") as stream:
         while chunk := stream.read(CHUNK):
             yield file.tell(), len(chunk)
-
-
-def _unbroken(text: TextIO, path: Path) -> Iterator[str]:
-    """Lines that end at a line feed only, as those of a binary file do.
-
-    Raises:
-        DataError: one is longer than LONGEST.
-    """
-    held: list[str] = []
-    number = size = 0
-    for line in bounded(text.readline, path):
-        held.append(line)
-        size += len(line)
-        if size > LONGEST:
-            raise _too_long(path, number + 1)
-        if line.endswith("\n"):
-            yield "".join(held)
-            held.clear()
-            number, size = number + 1, 0
-    if held:
-        yield "".join(held)
 
 
 def _first_wrong(path: Path, encoding: str) -> int:

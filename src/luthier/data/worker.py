@@ -23,8 +23,8 @@ import numpy as np
 
 import luthier.errors as errors
 from luthier.data.block import Block, Broken
-from luthier.data.duplicates import HASHES
 from luthier.data.making import Made, Maker
+from luthier.data.near import HASHES
 from luthier.data.origins import Origins
 from luthier.data.store import Batch
 from luthier.errors import Fault, LuthierError, RunError

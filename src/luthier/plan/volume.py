@@ -13,6 +13,7 @@ import numpy as np
 from luthier.data.encoder import Encoder
 from luthier.data.example import Example
 from luthier.data.json_rows import json_rows
+from luthier.data.lines import bounded
 from luthier.data.order import feed_of
 from luthier.data.origins import Origins
 from luthier.data.pack import Ints
@@ -21,7 +22,6 @@ from luthier.data.read_file import rows_known
 from luthier.data.source import files_of, rows_taken
 from luthier.data.store import TokenStore, load
 from luthier.data.text_file import (
-    bounded,
     byte_of,
     is_packed,
     open_bytes,
@@ -208,7 +208,8 @@ def _bytes_up_to(path: Path, mark: str) -> float:
         plain = byte_of(path, characters) if characters else path.stat().st_size
     else:
         with open_bytes(path) as lines:
-            plain = sum(len(line) for line in islice(bounded(lines.readline, path), int(mark)))
+            first = islice(bounded(lines.readline, path), int(mark))
+            plain = sum(len(line) for line in first if isinstance(line, bytes))
     return packed_bytes(path, plain) if is_packed(path) else plain
 
 

@@ -262,6 +262,25 @@ class Source(Section):
         down=("A quick trial.", "快速试跑时调小。"),
         cost=("Time grows in proportion.", "耗时成正比增长。"),
     )
+    streaming: bool = setting(
+        False,
+        en="Read no more rows than batch.steps can need, and of a dataset on the hub fetch only what is read.",
+        zh="只读取 batch.steps 所需的行;hub 数据集也只下载读到的部分。",
+        up=("A corpus is larger than the disk, or far larger than the steps.", "语料大于磁盘,或远多于步数所需时开启。"),
+        down=(
+            "Every row should have its turn, in an order drawn from all of them.",
+            "希望所有行都参与并整体打乱时关闭。",
+        ),
+        cost=("Without it the whole source is downloaded and prepared.", "关闭时会下载并处理整个数据源。"),
+        history=(
+            "Axolotl's streaming and TRL's dataset_streaming shuffled a window of some thousand rows; here what was read is prepared as ever, and shuffled whole.",
+            "Axolotl 的 streaming 与 TRL 的 dataset_streaming 只在数千行的窗口内打乱;这里读到的部分照常处理并整体打乱。",
+        ),
+        misread=(
+            "It saves no memory: rows that are not streamed are not held in memory either.",
+            "它不省内存:不流式读取时数据同样不驻留内存。",
+        ),
+    )
     skip: int = setting(
         0,
         ge=0,

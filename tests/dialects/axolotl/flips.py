@@ -99,6 +99,7 @@ FLIPS: list[Flip] = [
     *_dataset("test_datasets"),
     *_dataset("pretraining_dataset"),
     ("pretraining_dataset", "a.jsonl", "b.jsonl", {"datasets": None}),
+    ("streaming", True, False, PLAIN_ROWS),
     ("chat_template", "chatml", "tokenizer_default", PLAIN_ROWS),
     ("chat_template_jinja", "a.jinja", "b.jinja", PLAIN_ROWS),
     ("chat_template_kwargs", {"enable_thinking": False}, {"enable_thinking": True}, PLAIN_ROWS),

@@ -138,6 +138,21 @@ def test_pretraining_is_told_from_its_dataset() -> None:
     assert (reading.recipe.pack.kind, reading.recipe.data.overlong) == ("best_fit", "split")
 
 
+@pytest.mark.parametrize("said", ["", "streaming: true\n", "streaming: false\n", "streaming: null\n"])
+@pytest.mark.parametrize("texts", ["a/c4", "\n  - {path: a/c4}", "\n  - {path: a/c4}\n  - {path: a/books}"])
+def test_texts_of_pretraining_are_streamed_unless_the_file_says_no(texts: str, said: str) -> None:
+    reading = read(file=f"base_model: a/b\n{said}pretraining_dataset: {texts}\n")
+    assert reading.refusals() == ()
+    assert {source.streaming for source in reading.recipe.data.train} == {said != "streaming: false\n"}
+
+
+@pytest.mark.parametrize(("said", "expected"), [("", False), ("streaming: true\n", True), ("streaming: null\n", False)])
+def test_other_rows_are_streamed_if_the_file_says_so(said: str, expected: bool) -> None:
+    reading = read(file=f"base_model: a/b\n{said}datasets:\n  - {{path: a/c4}}\n  - {{path: a/books}}\n")
+    assert reading.refusals() == ()
+    assert [source.streaming for source in reading.recipe.data.train] == [expected] * 2
+
+
 @pytest.mark.parametrize(
     ("more", "key", "said"),
     [

@@ -217,7 +217,6 @@ DATA: tuple[Row, ...] = (
     Inert("sample_packing_group_size", _PARALLEL_PACKING),
     Inert("sample_packing_bin_size", "packs hold as many documents as fit"),
     Inert("sample_packing_mp_start_method", _PARALLEL_PACKING),
-    Inert("streaming", "rows are read whole, prepared once and kept on disk; the batches are the same"),
     Inert("streaming_multipack_buffer_size", "packing sees all rows at once", old=("pretrain_multipack_buffer_size",)),
     Inert("dataset_keep_in_memory", "prepared data are mapped from disk"),
     Inert("num_dataset_shards_to_save", "prepared data are one store"),

@@ -10,7 +10,7 @@ from luthier.dialects.axolotl.data import uses_template
 from luthier.dialects.axolotl.dataset_turns import turn_rows
 from luthier.dialects.axolotl.dataset_types import judged, type_rows
 from luthier.dialects.axolotl.templates import template_named
-from luthier.dialects.axolotl.values import found, mapping, named, names, text, whole
+from luthier.dialects.axolotl.values import flag, found, mapping, named, names, text, whole
 from luthier.dialects.table import (
     Cannot,
     Default,
@@ -171,15 +171,34 @@ def _rows(theirs: str, target: str) -> tuple[Row, ...]:
 def _streamed(value: Any, values: Values) -> Effect:
     if value in (None, []):
         return inert("it names nothing")
-    made = {"path": text(value), "format": "text", "control_tokens": "control"}
+    made = {"path": text(value), "format": "text", "control_tokens": "control", "streaming": _streams(values)}
     return applied({**{f"data.train.0.{name}": one for name, one in made.items()}, "method.kind": "pretrain"})
+
+
+def _streams(values: Values) -> bool:
+    """Whether texts of pretraining are streamed, as they are unless the file says no."""
+    said = values.get("streaming")
+    return said is None or flag(said)
+
+
+def _streaming(value: Any, values: Values) -> Effect:
+    if value is None:
+        return inert("null: only pretraining_dataset is streamed")
+    if any(key.startswith("pretraining_dataset") for key in values):
+        return applied({}, "it is about pretraining_dataset")
+    numbers = sorted({key.split(".")[1] for key in values if key.startswith("datasets.")}, key=int)
+    return applied({f"data.train.{number}.streaming": flag(value) for number in numbers})
 
 
 def _pretraining() -> tuple[Row, ...]:
     """The rows of a list whose being there makes the run pretraining."""
-    control = "data.train.*.control_tokens"
-    path = named("data.train.*.path", {control: "control", "method.kind": "pretrain"})
-    makes = ("data.train.*.path", control, "method.kind")
+    control, streaming = "data.train.*.control_tokens", "data.train.*.streaming"
+    makes = ("data.train.*.path", control, streaming, "method.kind")
+
+    def path(value: Any, values: Values) -> Effect:
+        made = {control: "control", streaming: _streams(values), "method.kind": "pretrain"}
+        return named("data.train.*.path", made)(value, values)
+
     rows = _rows("pretraining_dataset.*", "data.train.*")
     return (Spread("pretraining_dataset.*.path", makes, path), *(row for row in rows if not row.name.endswith(".path")))
 
@@ -192,9 +211,16 @@ DATASETS: tuple[Row, ...] = (
     Inert("test_datasets", "it names nothing", (None, [])),
     Spread(
         "pretraining_dataset",
-        ("data.train.*.path", "data.train.*.format", "data.train.*.control_tokens", "method.kind"),
+        (
+            "data.train.*.path",
+            "data.train.*.format",
+            "data.train.*.control_tokens",
+            "data.train.*.streaming",
+            "method.kind",
+        ),
         _streamed,
     ),
+    Spread("streaming", ("data.train.*.streaming",), _streaming),
     Spread("chat_template", ("data.template",), _template),
     Spread("chat_template_jinja", ("data.template",), _jinja),
     Spread("chat_template_kwargs", ("data.template_arguments",), _words, whole=True),
