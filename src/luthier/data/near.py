@@ -91,7 +91,7 @@ class Near:
         self._width = 4 if threshold >= 0.65 else 2
         self._bands = HASHES // self._width
         self._tables: list[list[_Table]] = []
-        self._newest: dict[tuple[int, int], int] = {}
+        self._newest: dict[int, int] = {}
         self._kept = bytearray()
 
     def add(self, signatures: Signatures) -> npt.NDArray[np.bool_]:
@@ -101,24 +101,24 @@ class Near:
         earlier = np.full(hashes.shape, -1)
         for tables in self._tables:
             for band, table in enumerate(tables):
-                earlier[:, band] = np.where(earlier[:, band] < 0, table.find(hashes[:, band]), earlier[:, band])
-        lowest = signatures.astype(np.uint8)
-        found = [self._add(*one) for one in zip(lowest, hashes.tolist(), earlier.tolist(), strict=True)]
+                earlier[:, band] = np.maximum(earlier[:, band], table.find(hashes[:, band]))
+        keys = hashes + (np.arange(self._bands, dtype=np.uint64) << np.uint64(32))
+        found = [
+            self._add(*one) for one in zip(signatures.astype(np.uint8), keys.tolist(), earlier.tolist(), strict=True)
+        ]
         if len(self._newest) >= self.NEWEST:
             self._put_away()
         return np.array(found, np.bool_)
 
-    def _add(self, lowest: npt.NDArray[np.uint8], hashes: list[int], earlier: list[int]) -> bool:
-        rows = {
-            row if row >= 0 else self._newest.get((band, one), -1)
-            for band, (one, row) in enumerate(zip(hashes, earlier, strict=True))
-        } - {-1}
-        if any(self._alike(row, lowest) for row in rows):
+    def _add(self, lowest: npt.NDArray[np.uint8], keys: list[int], earlier: list[int]) -> bool:
+        newest = self._newest
+        candidates = {newest[key] for key in keys if key in newest}.union(earlier) - {-1}
+        if any(self._alike(row, lowest) for row in candidates):
             return True
         number = len(self._kept) // HASHES
-        for band, (one, row) in enumerate(zip(hashes, earlier, strict=True)):
+        for key, row in zip(keys, earlier, strict=True):
             if row < 0:
-                self._newest.setdefault((band, one), number)
+                newest.setdefault(key, number)
         self._kept += lowest.tobytes()
         return False
 
@@ -128,14 +128,14 @@ class Near:
 
     def _put_away(self) -> None:
         """The newest hashes into a table of each band, merged with those that are not much larger."""
-        by_band: list[list[tuple[int, int]]] = [[] for _ in range(self._bands)]
-        for (band, one), row in self._newest.items():
-            by_band[band].append((one, row))
+        keys = np.fromiter(self._newest, np.uint64, len(self._newest))
+        rows = np.fromiter(self._newest.values(), np.uint32, len(self._newest))
         self._newest.clear()
-        tables = []
-        for some in by_band:
-            hashes, rows = np.array(sorted(some), np.uint32).reshape(-1, 2).T.copy()
-            tables.append(_Table(hashes, rows))
+        order = np.argsort(keys, kind="stable")
+        keys, rows = keys[order], rows[order]
+        ends = np.searchsorted(keys, np.arange(1, self._bands, dtype=np.uint64) << np.uint64(32))
+        parts = zip(np.split(keys.astype(np.uint32), ends), np.split(rows, ends), strict=True)
+        tables = [_Table(hashes.copy(), rows.copy()) for hashes, rows in parts]
         while self._tables and _size(self._tables[-1]) < 2 * _size(tables):
             larger = self._tables.pop()
             tables = [larger.pop(0).with_(table) for table in tables]
