@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,7 @@ def test_wandb_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert b"gradients/w" in data
 
 
+@pytest.mark.filterwarnings("default")
 def test_trackio(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRACKIO_DIR", str(tmp_path / "trackio"))
     pytest.importorskip("trackio")
@@ -78,15 +80,43 @@ def test_trackio(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert [(step, json.loads(metrics).get("train/loss")) for step, metrics in rows][:2] == [(1, 2.0), (2, 1.5)]
 
 
-def test_mlflow(tmp_path: Path) -> None:
+@pytest.mark.filterwarnings("default")
+def test_mlflow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("mlflow")
     pytest.importorskip("sqlalchemy")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
     assert told(tmp_path, "mlflow") == []
     with sqlite3.connect(tmp_path / "mlflow.db") as database:
         rows = database.execute("select step, value from metrics where key = 'train/loss' order by step").fetchall()
         assert rows == [(1, 2.0), (2, 1.5)]
         assert database.execute("select key, value from params").fetchall() == [("optimizer.lr", "0.5")]
         assert database.execute("select status from runs").fetchall() == [("FINISHED",)]
+    assert any("Mira" in path.read_text() for path in (tmp_path / "mlartifacts").rglob("answers-*.json"))
+    assert not list((tmp_path / "elsewhere").iterdir())
+
+
+@pytest.mark.filterwarnings("default")
+def test_swanlab_on_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("swanlab")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert told(tmp_path, "swanlab", options={"mode": "offline"}) == []
+    kept = [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file() and path.name != "events.jsonl"]
+    assert any(b"train/loss" in data for data in kept) and any(b"Mira" in data for data in kept)
+
+
+@pytest.mark.filterwarnings("default")
+def test_comet_on_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("comet_ml")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("COMET_API_KEY", "kept-for-later-uploads")
+    assert told(tmp_path, "comet", options={"online": False}) == []
+    (archive,) = tmp_path.glob("*.zip")
+    with zipfile.ZipFile(archive) as file:
+        messages = file.read("messages.json").decode()
+        assert "Mira" in "".join(file.read(name).decode("utf-8", "replace") for name in file.namelist())
+    metrics = [json.loads(line)["payload"]["metric"] for line in messages.splitlines() if '"train/loss"' in line]
+    assert [(one["step"], one["metricValue"]) for one in metrics] == [(1, 2.0), (2, 1.5)]
 
 
 def test_a_library_that_is_not_there_is_told_and_the_run_goes_on(

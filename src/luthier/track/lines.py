@@ -118,7 +118,9 @@ class Comet:
             workspace=identity.entity,
             experiment_key=identity.run_id,
             online=options.get("online", True),
-            experiment_config=comet_ml.ExperimentConfig(name=identity.name, tags=list(identity.tags) or None),
+            experiment_config=comet_ml.ExperimentConfig(
+                name=identity.name, tags=list(identity.tags) or None, offline_directory=identity.folder
+            ),
         )
         self._experiment.log_parameters(flat(identity.recipe))
         self.run_id: str | None = str(self._experiment.get_key())

@@ -24,11 +24,12 @@ class Mlflow:
         from mlflow.tracking import MlflowClient
 
         options = identity.options or {}
-        place = options.get("mlflow_tracking_uri") or f"sqlite:///{Path(identity.folder) / 'mlflow.db'}"
-        self._client: Any = MlflowClient(tracking_uri=str(place))
+        folder, server = Path(identity.folder).absolute(), options.get("mlflow_tracking_uri")
+        self._client: Any = MlflowClient(tracking_uri=str(server or f"sqlite:///{folder / 'mlflow.db'}"))
         name = identity.project or "luthier"
         experiment = self._client.get_experiment_by_name(name)
-        number = experiment.experiment_id if experiment else self._client.create_experiment(name)
+        files = {} if server else {"artifact_location": (folder / "mlartifacts").as_uri()}
+        number = experiment.experiment_id if experiment else self._client.create_experiment(name, **files)
         if identity.run_id:
             self._id: str = identity.run_id
             self._client.update_run(self._id, status="RUNNING")
