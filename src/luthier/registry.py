@@ -52,6 +52,7 @@ TABLES: dict[str, dict[str, str]] = {
         "adafactor": "luthier.train.optimizers.plain:adafactor",
         "adagrad": "luthier.train.optimizers.plain:adagrad",
         "adamw": "luthier.train.optimizers.plain:adamw",
+        "adopt_adamw": "luthier.train.optimizers.others:adopt",
         "adamw_8bit": "luthier.train.optimizers.bits_and_bytes:build",
         "adamw_bnb_8bit": "luthier.train.optimizers.bits_and_bytes:build",
         "adamw_torch_4bit": "luthier.train.optimizers.torch_ao:build",

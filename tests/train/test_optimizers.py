@@ -33,7 +33,7 @@ pytestmark = [
 
 DEV = (
     *("", "apollo_torch", "bitsandbytes", "came_pytorch", "galore_torch"),
-    *("lion_pytorch", "optimi", "schedulefree"),
+    *("lion_pytorch", "optimi", "pytorch_optimizer", "schedulefree"),
 )
 """Packages that every check has. Tests of torchao run where it is installed: transformers loads it wherever it is, and
 every start would be slower."""
@@ -47,7 +47,31 @@ ARGS: dict[str, dict[str, Any]] = {
 }
 UPSTREAM = {"adamw": "adamw_torch", "optimi_adamw": "", "lion_pytorch": "", "muon": "", "lamb": "", "lars": ""}
 UPSTREAM |= {"ao_adamw_8bit": "adamw_torch_8bit", "ao_adamw_4bit": "adamw_torch_4bit"}
-UPSTREAM |= {"ao_adamw_fp8": "", "came_pytorch": ""}
+UPSTREAM |= {"ao_adamw_fp8": "", "came_pytorch": "", "adopt_adamw": ""}
+
+
+class Adopt(torch.optim.Optimizer):
+    """Algorithm 2 of Taniguchi et al. 2024, with decoupled weight decay, written out."""
+
+    def __init__(self, params: Any, lr: float, betas: tuple[float, float], eps: float = 1e-8) -> None:
+        super().__init__(params, {"lr": lr, "betas": betas, "eps": eps})
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:
+        for group in self.param_groups:
+            first, second = group["betas"]
+            for parameter in group["params"]:
+                gradient, state = parameter.grad, self.state[parameter]
+                parameter.mul_(1 - group["lr"] * group["weight_decay"])
+                if not state:
+                    state |= {"t": 1, "v": gradient**2, "m": torch.zeros_like(parameter)}
+                    continue
+                limit = state["t"] ** 0.25
+                normed = (gradient / state["v"].sqrt().clamp(min=group["eps"])).clamp(-limit, limit)
+                state["m"] = first * state["m"] + (1 - first) * normed
+                parameter.sub_(group["lr"] * state["m"])
+                state["v"] = second * state["v"] + (1 - second) * gradient**2
+                state["t"] += 1
 
 
 class Small(torch.nn.Module):
@@ -107,6 +131,7 @@ def upstream(kind: str, model: Small, folder: Path) -> torch.optim.Optimizer:
             "lars": "bitsandbytes.LARS",
             "ao_adamw_fp8": "torchao.optim.adam.AdamWFp8",
             "came_pytorch": "came_pytorch.CAME",
+            "adopt_adamw": "tests.train.test_optimizers.Adopt",
         }[kind].rpartition(".")
         package = package + ".optim" if package == "bitsandbytes" else package
         constants: dict[str, Any] = {"momentum": 0.9} if kind == "lars" else {"betas": (0.9, 0.999)}

@@ -62,6 +62,7 @@ OPTIMIZERS: dict[str, Facts] = {
     "ao_adamw_8bit": Facts(_ROUNDED, "torchao", "torchao", "adamw"),
     "ao_adamw_4bit": Facts(_ROUNDED - 1, "torchao", "torchao", "adamw"),
     "ao_adamw_fp8": Facts(_ROUNDED, "torchao", "torchao", "adamw"),
+    "adopt_adamw": Facts(8, "pytorch_optimizer", "pytorch-optimizer"),
     "came_pytorch": Facts(4, "came_pytorch", "came-pytorch", unused=EPSILON),
     "galore_adamw": Facts(8, "galore_torch", "galore-torch"),
     "galore_adafactor": Facts(0.1, "galore_torch", "galore-torch", unused=_RMSPROP),
@@ -129,7 +130,6 @@ REFUSED = {
         "use adamw",
     ),
     "adamw_anyprecision": ("adamw_anyprecision needs torchdistx, which is no longer made", "use adamw"),
-    "adopt_adamw": ("ADOPT needs Axolotl's own code", "use adamw, or name module:attribute"),
     "dion": ("Dion needs several processes that share a matrix, and is not there", "use muon"),
     "q_galore_adamw8bit": ("Q-GaLore needs weights quantised to int8 while they train", "use galore_adamw"),
     **{

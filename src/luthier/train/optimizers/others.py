@@ -38,3 +38,17 @@ def came(groups: Groups, optimizer: Optimizer) -> torch.optim.Optimizer:
     made: torch.optim.Optimizer = library.CAME(groups, lr=optimizer.lr, betas=betas, eps=eps, **constants)
     keep_plain(made)
     return made
+
+
+def adopt(groups: Groups, optimizer: Optimizer) -> torch.optim.Optimizer:
+    """ADOPT (Taniguchi et al. 2024) of pytorch-optimizer, its weight decay apart from the gradient, as Axolotl has it.
+
+    Step t, from 0, clips the normed gradient to t^0.25 (Algorithm 2); the library would count from 1.
+    """
+    library = optional("pytorch_optimizer", "pytorch-optimizer")
+    constants = own(optimizer, weight_decouple=True)
+    made: torch.optim.Optimizer = library.ADOPT(
+        groups, clip_lambda=lambda step: (step - 1) ** 0.25, **adam(optimizer), **constants
+    )
+    keep_plain(made, of_groups=("step",))
+    return made
