@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 from luthier.record.events import Stepped
+from luthier.record.perplexity import LIKELIHOODS, perplexity
 from luthier.report.chart import Line, chart
 from luthier.report.figures import count, plain, size
 from luthier.report.history import History
@@ -16,10 +17,6 @@ from luthier.report.words import say, say_if_known
 
 FEW = 40
 """Up to so many steps are drawn as dots on a line, without a mean."""
-
-
-LIKELIHOODS = ("pretrain", "sft")
-"""Objectives whose loss is the mean negative log-likelihood of a token, so that its exponential is the perplexity."""
 
 
 def curves(record: Record, past: History) -> Html:
@@ -98,7 +95,7 @@ def _metrics(record: Record, past: History) -> list[Html]:
     if str(record.setting("method.kind") or "") in LIKELIHOODS:
         without = (one for one in past.evaluations if "perplexity" not in one.metrics)
         plain_loss = [(one.step, one.metrics.get("cross_entropy", one.loss)) for one in without]
-        measured += [(step, {"perplexity": math.exp(min(loss, 700.0))}) for step, loss in plain_loss]
+        measured += [(step, {"perplexity": perplexity(loss)}) for step, loss in plain_loss]
     names = dict.fromkeys(name for _, metrics in [*training, *measured] for name in metrics)
     return [_metric(number, name, training, measured) for number, name in enumerate(names)]
 
