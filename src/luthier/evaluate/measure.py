@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
@@ -23,9 +24,14 @@ from luthier.evaluate.scores import Failure, Scorer
 from luthier.methods.method import Method
 from luthier.recipe import Recipe
 from luthier.record.folder import write_whole
-from luthier.record.perplexity import LIKELIHOODS, perplexity
 
 Autocast = Callable[[], AbstractContextManager[object]]
+
+LIKELIHOODS = ("pretrain", "sft")
+"""Objectives whose evaluation loss is the mean negative log-likelihood of a token."""
+
+LARGEST_LOSS = 700.0
+"""Of what can still be raised to a power of e."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +89,15 @@ def measured(
     if recipe.method.kind in LIKELIHOODS:
         metrics = {"perplexity": perplexity(loss), **metrics}
     return Losses(loss, count, metrics)
+
+
+def perplexity(loss: float) -> float:
+    """How many tokens a model is undecided between, by its mean cross-entropy in nats.
+
+    >>> round(perplexity(math.log(50)), 6), perplexity(math.inf)
+    (50.0, inf)
+    """
+    return math.exp(loss) if not loss > LARGEST_LOSS else math.inf
 
 
 def answered(
