@@ -15,7 +15,7 @@ def visible(text: str) -> str:
 def visible_lines(text: str) -> str:
     """The same for a text of several lines, which stay lines.
 
-    >>> visible_lines("a\n\x1b[31m")
-    'a\n\\x1b[31m'
+    >>> visible_lines("a\\n\\x1b[31m")
+    'a\\n\\\\x1b[31m'
     """
     return "\n".join(map(visible, text.split("\n")))

@@ -116,6 +116,8 @@ OWN: dict[str, Flip] = {
     "peft_config.init_lora_weights": Flip(True, "pissa"),
     "peft_config.fan_in_fan_out": Flip(False, True),
     "peft_config.num_virtual_tokens": Flip(8, 16),
+    "peft_config.prefix_projection": Flip(False, True),
+    "peft_config.encoder_hidden_size": Flip(8, 16),
     "training_args.use_cpu": Flip(False, True),
     "training_args.no_cuda": Flip(False, True),
     GENERATION + "max_new_tokens": Flip(8, 16),

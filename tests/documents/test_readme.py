@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -162,6 +163,24 @@ def test_somebody_else_s_recipes_are_planned_as_the_readme_has_them(
         done = warm.run(["plan", *shlex.split(command)[2:], "--json"], cwd=tmp_path)
         assert done.returncode == 0, (command, done.stderr)
         assert '"refused": []' in done.stdout, command
+
+
+def test_a_pasted_command_is_planned_as_the_readme_has_it(stand_ins: StandIns, tmp_path: Path) -> None:
+    (command,) = [one for one in consoles_of(README) if one.startswith("luthier plan -- ")]
+    assert command.endswith(" m …")
+    rest = f"{stand_ins.model} --dataset_name {stand_ins.messages} --chat_template_format chatml --max_length 128"
+    words = shlex.split(command.removesuffix("m …") + rest)[1:]
+    done = warm.run(["plan", "--json", *words[1:]], cwd=tmp_path)
+    assert done.returncode == 0 and '"refused": []' in done.stdout, done.stderr
+
+
+def test_settings_are_overridden_as_the_readme_has_it(place: Path) -> None:
+    (command,) = re.findall(r"`(luthier train FILE \S+=[^`]*)`", README.read_text(encoding="utf-8"))
+    assert command in CHINESE.read_text(encoding="utf-8")
+    words = shlex.split(command)[2:]
+    read = json.loads(warm.run(["read", "--json", *words], cwd=place).stdout)["recipe"]
+    assert words[1:] == ["optimizer.lr=1e-4", "batch.epochs=3"]
+    assert (read["optimizer"]["lr"], read["batch"]["epochs"]) == (1e-4, 3)
 
 
 def test_what_make_is_asked_for_is_there() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import log
+from math import exp, log
 from typing import Any
 
 import numpy as np
@@ -187,6 +187,30 @@ def test_kto_compares_each_prompt_with_the_answer_before_it(world: World) -> Non
     assert told["logps/rejected"] == pytest.approx(matched[1], abs=1e-3)
 
 
+def test_kto_takes_no_drift_below_zero(world: World) -> None:
+    method = KahnemanTversky(Settings(beta=0.5))
+    batch = method.collate(documents(LABELLED))
+    assert isinstance(batch, AnswerBatch)
+    model = opened(world).eval()
+    with torch.no_grad():
+        sums = likelihood(model, batch).sums
+        method.reference = lambda model, batch: sums + 2
+        loss = method.loss(model, batch)
+    # Every log-ratio is -2, and the drift 0 and not -2: wanted answers have lost, the unwanted one has gained.
+    lost, gained = (1 - 1 / (1 + exp(-0.5 * gain)) for gain in (-2, 2))
+    assert loss.total.item() == pytest.approx(2 * lost + gained, rel=1e-5) and float(loss.metrics["kl"]) == 0
+
+
+def test_cpo_weighs_the_likelihood_as_much_as_the_contrast_unless_told_otherwise(world: World) -> None:
+    model = opened(world).eval()
+    methods = [ContrastivePreference(Settings(nll_weight=weight)) for weight in (None, 1.0, 0.0)]
+    batch = methods[0].collate(documents(PAIRS))
+    with torch.no_grad():
+        usual, whole, without = (method.loss(model, batch).total.item() for method in methods)
+    chosen = [log_p(world, one.prompt, one.answers[0]) for one in PAIRS]
+    assert usual == whole and usual - without == pytest.approx(3 * -sum(chosen) / 9, rel=1e-4)
+
+
 def test_a_reward_stands_at_an_answer_s_last_token(world: World) -> None:
     model = as_reward_model(opened(world), seed=3).eval()
     batch = Reward(Settings()).collate(documents(PAIRS))
@@ -210,6 +234,8 @@ def test_what_is_told_of_a_batch(world: World) -> None:
     assert told["rewards/margins"] == pytest.approx(0.5 * (sum(chosen) - sum(rejected)) / 3, rel=1e-3)
     right = sum(better > worse for better, worse in zip(chosen, rejected, strict=True)) / 3
     assert told["rewards/accuracies"] == pytest.approx(right)
+    assert told["logps/chosen"] == pytest.approx(sum(chosen) / 3, rel=1e-4)
+    assert told["logps/rejected"] == pytest.approx(sum(rejected) / 3, rel=1e-4)
 
 
 def test_a_row_without_numbers_is_named() -> None:

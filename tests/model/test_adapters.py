@@ -54,6 +54,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "ia3": {"adapter": {"kind": "ia3"}},
     "ia3 named": {"adapter": {"kind": "ia3", "targets": ["k_proj", "v_proj", "down_proj"]}},
     "prefix": {"adapter": {"kind": "prefix", "virtual_tokens": 5}},
+    "prefix projection": {"adapter": {"kind": "prefix", "virtual_tokens": 5, "projection": True}},
     "prompt": {"adapter": {"kind": "prompt", "virtual_tokens": 5}},
     "qlora nf4": {"adapter": {"kind": "lora", "rank": 4}, "quantise": NF4},
     "qlora fp4": {
@@ -65,7 +66,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "prefix nf4": {"adapter": {"kind": "prefix", "virtual_tokens": 5}, "quantise": NF4},
     "ia3 nf4": {"adapter": {"kind": "ia3"}, "quantise": NF4},
 }
-VIRTUAL = ("prefix", "prompt")
+VIRTUAL = ("prefix", "prefix projection", "prompt")
 RANDOM = np.random.default_rng(0)
 
 
@@ -251,7 +252,7 @@ def test_it_trains_is_saved_opens_with_peft_and_speaks(
     tolerance = 2e-3 if "int8" in kind else 2e-5
     torch.testing.assert_close(found, expected, rtol=0, atol=tolerance)
     torch.testing.assert_close(again, expected, rtol=0, atol=tolerance)
-    if kind in ("lora", "ia3", "prefix", "prompt", "qlora nf4"):
+    if kind in ("lora", "ia3", *VIRTUAL, "qlora nf4"):
         said = luthier("generate", out, "--prompt", "Where does Mira live?", "--max-new-tokens", "8")
         assert said.returncode == 0, said.stderr
 
@@ -282,7 +283,29 @@ def test_generation_is_the_likeliest_next_token_each_time(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["lora", "ia3", "prefix", "prompt", "pissa"])
+def test_a_projected_prefix_resumes_exactly_and_is_saved_as_a_prefix(
+    world: World, tmp_path: Path, luthier: Run, write_recipe: Run
+) -> None:
+    """The network that makes it is in the checkpoint; in the result is what it made."""
+    tree = world.recipe(
+        adapter={"kind": "prefix", "virtual_tokens": 5, "projection": True, "projection_width": 12},
+        optimizer={"lr": 0.02},
+        batch={"steps": 4},
+        checkpoint={"every": 2, "keep_last": None},
+        output={"dir": str(tmp_path / "whole")},
+    )
+    recipe = write_recipe(tree)
+    named = f"checkpoint.resume={tmp_path / 'whole' / 'checkpoints' / 'step-00000002'}"
+    for words in ((), (named, f"output.dir={tmp_path / 'again'}")):
+        done = luthier("train", recipe, *words)
+        assert done.returncode == 0, done.stderr
+    whole, again = (load_file(tmp_path / name / "model" / "adapter_model.safetensors") for name in ("whole", "again"))
+    [(name, made)] = whole.items()
+    assert torch.equal(made, again[name]) and made.shape == (5, 2 * 2 * 16), "keys and values of two layers"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["lora", "ia3", "prefix", "prefix projection", "prompt", "pissa"])
 def test_a_trained_adapter_is_gone_on_with(
     kind: str, world: World, tmp_path: Path, luthier: Run, write_recipe: Run
 ) -> None:

@@ -104,6 +104,33 @@ def test_query_key_value_is_query_key_and_value(tree: dict[str, Any], write_reci
     torch.testing.assert_close(logits(alone, ids), expected, rtol=0, atol=1e-5)
 
 
+def test_its_own_file_has_a_network_make_the_prefix(tree: dict[str, Any], tmp_path: Path, luthier: Call) -> None:
+    """``prefix_projection`` and ``encoder_hidden_size``, by the demo's own command line."""
+    (tmp_path / "data").mkdir()
+    Path(tree["data"]["train"][0]["path"]).rename(tmp_path / "data" / "train.jsonl")
+    run, config = tmp_path / "run", tmp_path / "ptuning.yaml"
+    config.write_text(
+        "data_config: {train_file: train.jsonl}\nmax_input_length: 40\nmax_output_length: 20\n"
+        f"training_args: {{output_dir: {run}, max_steps: 8, learning_rate: 2e-2, use_cpu: true}}\n"
+        "peft_config: {peft_type: PREFIX_TUNING, task_type: CAUSAL_LM, num_virtual_tokens: 3,\n"
+        "              prefix_projection: true, encoder_hidden_size: 12}\n",
+        encoding="utf-8",
+    )
+    done = luthier("train", tmp_path / "data", tree["model"]["path"], config)
+    assert done.returncode == 0, done.stderr
+    width, layers = 2 * 8, 2
+    network = 3 * width + (width + 1) * 12 + (12 + 1) * 2 * layers * width
+    assert json.loads((run / "plan.json").read_text())["parameters"]["trainable"] == network
+    [made] = load_file(run / "model" / "adapter_model.safetensors").values()
+    assert made.shape == (3, 2 * layers * width)
+    base = json.loads((run / "model" / "adapter_config.json").read_text())["base_model_name_or_path"]
+    alone = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), run / "model")
+    ids = [501, 503, 506, 41, 42, 507, 13]
+    with torch.no_grad():
+        ours = open_result(run).model(torch.tensor([ids]), use_cache=False, document_lengths=(len(ids),)).logits[0]
+    torch.testing.assert_close(logits(alone, ids), ours, rtol=0, atol=1e-5)
+
+
 def test_the_plan_counts_what_an_adapter_trains(tree: dict[str, Any]) -> None:
     tree["adapter"] = {"kind": "lora", "rank": 2, "targets": ["query_key_value"]}
     each = (32 + 32) + (32 + 16) + (32 + 16)

@@ -15,10 +15,10 @@ from safetensors.torch import load_file
 
 from luthier.errors import MissingPackage
 from luthier.model.load import build_model
+from luthier.model.precision import has_bf16
 from luthier.model.quantise import dequantised, is_quantised, loading, quantisation, read_quantisation
 from luthier.recipe import Recipe
 from luthier.recipe.validate import build
-from luthier.train.engines.single import has_bf16
 from tests import warm
 from tests.conftest import World, make_model
 

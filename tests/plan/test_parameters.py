@@ -105,9 +105,11 @@ def test_targets_mean_to_us_what_they_mean_to_peft(models: dict[str, Path], adap
         {"kind": "ia3"},
         {"kind": "ia3", "modules_to_save": ["embed_tokens", "embed_in"]},
         {"kind": "prefix", "virtual_tokens": 7},
+        {"kind": "prefix", "virtual_tokens": 7, "projection": True},
+        {"kind": "prefix", "virtual_tokens": 7, "projection": True, "projection_width": 11},
         {"kind": "prompt", "virtual_tokens": 7},
     ],
-    ids=["ia3", "ia3 beside", "prefix", "prompt"],
+    ids=["ia3", "ia3 beside", "prefix", "projected", "wide", "prompt"],
 )
 @pytest.mark.filterwarnings("ignore:Model has .tie_word_embeddings=True. and a tied layer:UserWarning")
 def test_other_adapters_are_counted_as_peft_makes_them(

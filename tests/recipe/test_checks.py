@@ -27,6 +27,8 @@ def recipe(base: dict[str, Any], **sections: Any) -> Recipe:
 PLAIN = recipe(BASE)
 LORA = recipe(BASE, adapter={"kind": "lora"})
 IA3 = recipe(BASE, adapter={"kind": "ia3"})
+PREFIX = recipe(BASE, adapter={"kind": "prefix"})
+PROMPT = recipe(BASE, adapter={"kind": "prompt"})
 ANSWERING = {**BASE, "data": {"train": ROWS, "evaluate": ROWS}, "evaluate": {"generate_during": True}}
 ANSWERED = recipe(BASE, data={"test": ROWS}, evaluate={"generate": True})
 
@@ -139,11 +141,19 @@ def test_all_contradictions_are_found_at_once() -> None:
     [
         ("adapter.rank", "adapter.kind is none", PLAIN, LORA),
         ("optimizer.lora_plus", "adapter.kind is none", PLAIN, LORA),
-        ("adapter.virtual_tokens", "lora has no virtual tokens", LORA, recipe(BASE, adapter={"kind": "prefix"})),
-        ("adapter.virtual_tokens", "ia3 has no virtual tokens", IA3, recipe(BASE, adapter={"kind": "prompt"})),
+        ("adapter.virtual_tokens", "lora has no virtual tokens", LORA, PREFIX),
+        ("adapter.virtual_tokens", "ia3 has no virtual tokens", IA3, PROMPT),
+        ("adapter.projection", "only a prefix has such a network", PROMPT, PREFIX),
+        ("adapter.projection", "lora has no virtual tokens", LORA, PREFIX),
+        (
+            "adapter.projection_width",
+            "the prefix is trained as it is",
+            PREFIX,
+            recipe(BASE, adapter={"kind": "prefix", "projection": True}),
+        ),
         ("adapter.rank", "one number per feature", IA3, LORA),
-        ("adapter.dropout", "a prefix is in no layer", recipe(BASE, adapter={"kind": "prefix"}), LORA),
-        ("adapter.targets", "a prompt is in no layer", recipe(BASE, adapter={"kind": "prompt"}), IA3),
+        ("adapter.dropout", "a prefix is in no layer", PREFIX, LORA),
+        ("adapter.targets", "a prompt is in no layer", PROMPT, IA3),
         ("optimizer.lora_plus", "ia3 has no B matrices", IA3, LORA),
         ("model.trainable", "the adapter trains alone", LORA, PLAIN),
         ("model.last_layers", "the adapter trains alone", LORA, PLAIN),

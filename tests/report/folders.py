@@ -204,7 +204,8 @@ def answered(when: str, step: int, value: float, column: int, **changed: Any) ->
 
 def evaluated(step: int, loss: float | None = None, at: float = 0.0) -> Evaluated:
     value = 0.31 + 2.8 * math.exp(-step / 45) + max(0, step - 200) * 0.0006 if loss is None else loss
-    return Evaluated(step=step, at=BEGUN + 21 + at + step * 1.4, loss=value, targets=9_000, seconds=1.0)
+    told = {"perplexity": math.exp(value)}
+    return Evaluated(step=step, at=BEGUN + 21 + at + step * 1.4, loss=value, targets=9_000, seconds=1.0, metrics=told)
 
 
 def saved(step: int, path: str | None = None) -> Saved:

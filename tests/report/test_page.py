@@ -166,9 +166,20 @@ def test_every_metric_has_a_chart_over_time(tmp_path: Path) -> None:
     assert chart_of(page, "Perplexity")["second"] == [(["2", "4"], [plain(math.e), "9"])]
 
 
-def test_a_loss_that_is_no_likelihood_has_no_perplexity(tmp_path: Path) -> None:
-    recipe = "method: {kind: dpo}\n"
-    assert "Perplexity" not in page_of(make(tmp_path, [started(), evaluated(2, 1.0)], recipe=recipe)).text()
+def test_the_headline_has_the_last_perplexity(tmp_path: Path) -> None:
+    events = [started()]
+    for step, value in ((1, 9.0), (2, 7.5)):
+        events += [
+            stepped(step),
+            Evaluated(step=step, loss=1.0, targets=9, seconds=1.0, metrics={"perplexity": value}),
+        ]
+    headline = page_of(make(tmp_path, events)).text().partition("Curves")[0]
+    assert re.search(r"Perplexity · \D* 7\.5 \D*2\b", headline) and " 9 " not in headline
+
+
+def test_the_speed_is_of_whole_steps_the_wait_for_data_included(tmp_path: Path) -> None:
+    events = [started(), *(stepped(step, tokens=100 * step, seconds=2.0, waited=1.5) for step in (1, 2))]
+    assert chart_of(page_of(make(tmp_path, events)), "Tokens per second")["main"] == [(["1", "2"], ["50", "100"])]
 
 
 def test_what_moved_and_which_weights_were_chosen(tmp_path: Path) -> None:

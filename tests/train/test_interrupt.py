@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from luthier.evaluate import generate as generation
 from luthier.record.checkpoints import checkpoints, damage
 from luthier.record.events import Answered, Evaluated, Finished, Saved, Stepped, effective, read_events
-from luthier.train import measure, prepare, result, run, session
+from luthier.train import built, checkpoint, ending, measure, prepare, result, run, session
 from tests.conftest import World
 
 Write = Callable[..., Path]
@@ -85,14 +85,14 @@ PHASES: dict[str, tuple[Any, str, int]] = {
     "preparing": (prepare, "prepare", 1),
     "preparing the evaluation rows": (prepare, "prepare", 2),
     "writing the plan down": (run, "_write_down", 1),
-    "loading the model": (session, "build_model", 1),
-    "comparing at the beginning": (session, "fingerprints", 1),
+    "loading the model": (built, "build_model", 1),
+    "comparing at the beginning": (built, "fingerprints", 1),
     "the first step": (session, "train", 1),
     "an evaluation in the run": (measure.Measure, "_heeding", 2),
     "the last evaluation": (measure.Measure, "_heeding", 6),
-    "saving": (session.checkpoint, "save", 1),
-    "the last save": (session.checkpoint, "save", 2),
-    "writing the result": (session, "save_result", 1),
+    "saving": (checkpoint, "save", 1),
+    "the last save": (checkpoint, "save", 2),
+    "writing the result": (ending, "save_result", 1),
     "verifying": (result, "replace_folder", 1),
     "answering afterwards": (generation, "_batch", 2),
 }

@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from luthier.evaluate.measure import cast_weights
+from luthier.model.precision import has_bf16
 from luthier.record.events import Answered, Evaluated, Stepped, read_events
-from luthier.train.engines.single import has_bf16
 from tests.conftest import World, write_jsonl
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]

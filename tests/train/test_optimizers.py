@@ -261,6 +261,34 @@ def test_lora_plus_multiplies_the_rate_of_b_alone(world: World) -> None:
         assert found == (0.5 if end else 16.0 if "lora_B" in name else 1.0), name
 
 
+@pytest.mark.slow
+def test_lora_plus_moves_b_so_many_times_as_far_in_a_run(
+    world: World, tmp_path: Path, luthier: Callable[..., Any], write_recipe: Callable[..., Path]
+) -> None:
+    """AdamW's first step is as long as its rate wherever there is a gradient, as there is in both halves of an adapter
+    that has trained already."""
+    rate, ratio = 1e-3, 8.0
+    runs = {"first": {"lr": 1e-2}, "second": {"lr": rate, "lora_plus": ratio, "weight_decay": 0.0, "clip": None}}
+    for name, optimizer in runs.items():
+        tree = world.recipe(
+            adapter={"kind": "lora", "rank": 4}
+            | ({"continue_from": str(tmp_path / "first")} if name == "second" else {}),
+            optimizer=optimizer,
+            schedule={"kind": "constant", "warmup_steps": 0},
+            batch={"steps": 2 if name == "first" else 1},
+            output={"dir": str(tmp_path / name)},
+        )
+        done = luthier("train", write_recipe(tree))
+        assert done.returncode == 0, done.stderr
+    before, after = (load_file(tmp_path / name / "model" / "adapter_model.safetensors") for name in runs)
+    assert {name.rpartition(".lora_")[2] for name in before} == {"A.weight", "B.weight"}
+    for name, start in before.items():
+        moved = (after[name] - start).abs()
+        expected = rate * (ratio if "lora_B" in name else 1.0)
+        assert float(moved.max()) == pytest.approx(expected, rel=0.02), name
+        assert float(moved.median()) == pytest.approx(expected, rel=0.02), name
+
+
 def test_a_stateless_optimiser_has_its_steps_for_a_state() -> None:
     model = Small()
     optimizer = build_optimizer(model, recipe("sgd", args={}))

@@ -72,7 +72,11 @@ def test_an_adapter_that_began_as_something_is_measured_against_its_start(
         world, tmp_path, write_recipe, "again", adapter={**LORA, "continue_from": str(first.root / "model")}
     )
     pissa = carried_out(world, tmp_path, write_recipe, "pissa", adapter={**LORA, "init": "pissa"})
-    assert losses(again)[0] == losses(pissa)[0] == pytest.approx(math.log(2), abs=1e-6)
+    made = {"kind": "prefix", "virtual_tokens": 4, "projection": True}
+    prefix = carried_out(world, tmp_path, write_recipe, "prefix", adapter=made)
+    for folder in (again, pissa, prefix):
+        assert losses(folder)[0] == pytest.approx(math.log(2), abs=1e-6)
+    assert losses(prefix)[-1] != pytest.approx(math.log(2), abs=1e-6)
 
 
 @pytest.mark.parametrize("reference", ["auto", "precomputed"])

@@ -18,8 +18,8 @@ from luthier.data.encoder import Encoder
 from luthier.data.example import Example, Message
 from luthier.data.template import ChatTemplate, template_source
 from luthier.evaluate.generate import prompt_ids
+from luthier.model.precision import has_bf16
 from luthier.record.events import Answered, Evaluated, Finished, Prepared, Started, Stepped, read_events
-from luthier.train.engines.single import has_bf16
 from luthier.use.result import open_result
 from tests.conftest import World
 

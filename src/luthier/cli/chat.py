@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -12,8 +11,11 @@ from luthier.cli.generation import (
     Adapter,
     MaxNewTokens,
     RepetitionPenalty,
+    Result,
     Seed,
+    System,
     Temperature,
+    Template,
     TopK,
     TopP,
     settings_of,
@@ -35,15 +37,15 @@ HELP = """\
 
 
 def command(
-    model: Annotated[Path, typer.Argument(help="A run's folder, or a model directory.", metavar="RUN|MODEL")],
-    system: Annotated[str, typer.Option(help="System prompt.")] = "",
+    model: Result,
+    system: System = "",
     max_new_tokens: MaxNewTokens = None,
     temperature: Temperature = None,
     top_p: TopP = None,
     top_k: TopK = None,
     repetition_penalty: RepetitionPenalty = None,
     seed: Seed = None,
-    template: Annotated[str, typer.Option(help="Chat template; auto is the model's own.")] = "auto",
+    template: Template = "auto",
     adapter: Adapter = True,
 ) -> None:
     """Talk with a model: answers appear as they are made; /help tells the commands."""

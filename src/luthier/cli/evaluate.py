@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from luthier.cli.arguments import Json, Words, print_json, shorten
+from luthier.cli.generation import MaxNewTokens, Result
 from luthier.errors import RunError
 from luthier.terminal import visible_lines
 
@@ -20,7 +21,7 @@ SHOWN = 10
 
 
 def command(
-    model: Annotated[Path, typer.Argument(help="A run's folder, or a model directory.", metavar="RUN|MODEL")],
+    model: Result,
     words: Words = None,
     data: Annotated[
         list[str] | None,
@@ -36,9 +37,7 @@ def command(
     template: Annotated[
         str | None, typer.Option(help="Chat template; otherwise the run's, or the model's own.")
     ] = None,
-    max_new_tokens: Annotated[
-        int | None, typer.Option(help="Longest answer, in tokens; otherwise the run's.", min=1)
-    ] = None,
+    max_new_tokens: MaxNewTokens = None,
     tasks: Annotated[
         str | None,
         typer.Option(help="Run these benchmarks of lm-evaluation-harness instead, divided by commas.", metavar="TASKS"),

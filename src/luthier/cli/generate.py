@@ -15,8 +15,11 @@ from luthier.cli.generation import (
     Beams,
     MaxNewTokens,
     RepetitionPenalty,
+    Result,
     Seed,
+    System,
     Temperature,
+    Template,
     TopK,
     TopP,
     settings_of,
@@ -30,7 +33,7 @@ if TYPE_CHECKING:
 
 
 def command(
-    model: Annotated[Path, typer.Argument(help="A run's folder, or a model directory.", metavar="RUN|MODEL")],
+    model: Result,
     prompt: Annotated[
         list[str] | None, typer.Option("--prompt", "-p", help="What to say to it; may be given several times.")
     ] = None,
@@ -38,7 +41,7 @@ def command(
         Path | None,
         typer.Option("--file", "-f", help="Prompts: one a line, or in .jsonl the column prompt.", metavar="FILE"),
     ] = None,
-    system: Annotated[str, typer.Option(help="System prompt.")] = "",
+    system: System = "",
     max_new_tokens: MaxNewTokens = None,
     temperature: Temperature = None,
     top_p: TopP = None,
@@ -47,7 +50,7 @@ def command(
     beams: Beams = None,
     seed: Seed = None,
     adapter: Adapter = True,
-    template: Annotated[str, typer.Option(help="Chat template; auto is the model's own.")] = "auto",
+    template: Template = "auto",
     raw: Annotated[bool, typer.Option(help="Go on from the prompt as plain text, without a template.")] = False,
     as_json: Json = False,
 ) -> None:

@@ -26,6 +26,9 @@ RepetitionPenalty = Annotated[
 ]
 Beams = Annotated[int | None, typer.Option("--beams", help="Beams of beam search.", min=1)]
 Seed = Annotated[int | None, typer.Option("--seed", help="Sample the same again.", min=0)]
+Result = Annotated[Path, typer.Argument(help="A run's folder, or a model directory.", metavar="RUN|MODEL")]
+System = Annotated[str, typer.Option("--system", help="System prompt.")]
+Template = Annotated[str, typer.Option("--template", help="Chat template; auto is the model's own.")]
 Adapter = Annotated[bool, typer.Option("--adapter/--no-adapter", help="With the adapter, or the base alone.")]
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from luthier.cli.generation import MaxNewTokens, settings_of
+from luthier.cli.generation import MaxNewTokens, Result, Template, settings_of
 from luthier.environment import cache_folder
 from luthier.errors import RunError
 
@@ -22,13 +22,13 @@ KEY = "LUTHIER_API_KEY"
 
 
 def command(
-    model: Annotated[Path, typer.Argument(help="A run's folder, or a model directory.", metavar="RUN|MODEL")],
+    model: Result,
     host: Annotated[
         str, typer.Option(help="Address to listen on; any but this machine's own needs a key.")
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port; 0 takes a free one.", min=0, max=65535)] = 8000,
     name: Annotated[str, typer.Option(help="The model's name to clients; its folder's otherwise.")] = "",
-    template: Annotated[str, typer.Option(help="Chat template; auto is the model's own.")] = "auto",
+    template: Template = "auto",
     max_new_tokens: MaxNewTokens = None,
 ) -> None:
     """Serve a model at /v1/chat/completions, one answer at a time."""

@@ -79,12 +79,12 @@ PEFT: tuple[Row, ...] = (
     Spread("peft_config.loftq_config", (), loftq, whole=True),
     Key("peft_config.fan_in_fan_out", "adapter.fan_in_fan_out", flag),
     Key("peft_config.num_virtual_tokens", "adapter.virtual_tokens", whole),
-    Inert("peft_config.prefix_projection", "the prefix is trained as it is", (None, False), "write false"),
+    Key("peft_config.prefix_projection", "adapter.projection", flag),
+    Key("peft_config.encoder_hidden_size", "adapter.projection_width", whole),
     Inert("peft_config.inference_mode", "training adapters train", (None, False), "write false"),
     Inert("peft_config.num_attention_heads", _MODEL),
     Inert("peft_config.num_layers", _MODEL),
     Inert("peft_config.token_dim", _MODEL),
-    Inert("peft_config.encoder_hidden_size", _MODEL),
     Inert("peft_config.base_model_name_or_path", "the model comes from model_dir of the command line"),
     *(
         Inert(f"peft_config.{name}", "it says where an adapter was saved, or by which version")

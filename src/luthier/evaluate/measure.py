@@ -27,6 +27,9 @@ from luthier.record.folder import write_whole
 
 Autocast = Callable[[], AbstractContextManager[object]]
 
+LIKELIHOODS = ("pretrain", "sft")
+"""Objectives whose evaluation loss is the mean negative log-likelihood of a token."""
+
 LARGEST_LOSS = 700.0
 """Of what can still be raised to a power of e."""
 
@@ -83,13 +86,13 @@ def measured(
         among=among,
         through=through,
     )
-    if recipe.method.kind in ("pretrain", "sft"):
+    if recipe.method.kind in LIKELIHOODS:
         metrics = {"perplexity": perplexity(loss), **metrics}
     return Losses(loss, count, metrics)
 
 
 def perplexity(loss: float) -> float:
-    """How many tokens a model is undecided between, by its mean cross-entropy.
+    """How many tokens a model is undecided between, by its mean cross-entropy in nats.
 
     >>> round(perplexity(math.log(50)), 6), perplexity(math.inf)
     (50.0, inf)

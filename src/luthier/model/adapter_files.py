@@ -83,7 +83,9 @@ def settings_of(settings: dict[str, Any]) -> dict[str, Any]:
     """The recipe's settings of the adapter that such a file describes: those that decide its shape and its scale."""
     kind = KINDS.get(str(settings.get("peft_type")))
     if kind in ("prefix", "prompt"):
-        return {"virtual_tokens": settings["num_virtual_tokens"]}
+        tokens = {"virtual_tokens": settings["num_virtual_tokens"]}
+        # What made a prefix is not saved with it.
+        return tokens | {"projection": False} if kind == "prefix" else tokens
     targets = settings.get("target_modules") or ()
     found: dict[str, Any] = {
         "targets": targets if isinstance(targets, str) else tuple(sorted(targets)),

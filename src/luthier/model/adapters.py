@@ -62,7 +62,12 @@ def adapter_config(model: PreTrainedModel, adapter: Adapter, new_tokens: Sequenc
     """What PEFT is told of the recipe's adapter."""
     common: dict[str, Any] = {"task_type": "SEQ_CLS" if hasattr(model, "score") else "CAUSAL_LM"}
     if adapter.kind == "prefix":
-        return PrefixTuningConfig(**common, num_virtual_tokens=adapter.virtual_tokens)
+        return PrefixTuningConfig(
+            **common,
+            num_virtual_tokens=adapter.virtual_tokens,
+            prefix_projection=adapter.projection,
+            encoder_hidden_size=adapter.projection_width,
+        )
     if adapter.kind == "prompt":
         init = PromptTuningInit.SAMPLE_VOCAB
         return PromptTuningConfig(**common, num_virtual_tokens=adapter.virtual_tokens, prompt_tuning_init=init)
@@ -135,6 +140,8 @@ def open_adapter(
     config.inference_mode = not trains
     if dropout is not None and hasattr(config, "lora_dropout"):
         config.lora_dropout = dropout
+    # What PEFT saves is the prefix that a network made, and neither the network nor a way back to it.
+    config.prefix_projection = False
     try:
         if not config.is_prompt_learning:
             return PeftModel.from_pretrained(model, directory, config=config, is_trainable=trains)

@@ -17,8 +17,9 @@ from safetensors.torch import save_file
 from luthier.errors import ModelError
 from luthier.model.adapter_files import SETTINGS, adapter_settings, rows_of
 from luthier.model.agreement import distance, fits_in_fp32, judge, logits, probes
-from luthier.model.load import DTYPES, open_model
+from luthier.model.load import open_model
 from luthier.model.merge import merge
+from luthier.model.precision import DTYPES
 from luthier.model.quantise import loading, read_quantisation
 from luthier.model.save import base_of, open_on_base
 from luthier.model.shape import BYTES

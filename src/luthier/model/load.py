@@ -23,6 +23,7 @@ from luthier.model.chatglm_weights import as_glm
 from luthier.model.hollow import hollow_model
 from luthier.model.kernels.checkpoints import checkpoint_layers
 from luthier.model.last_layers import last_layers
+from luthier.model.precision import DTYPES
 from luthier.model.quantise import loading, quantisation, settle
 from luthier.model.reward import as_reward_model
 from luthier.model.safe import check_model
@@ -33,8 +34,6 @@ from luthier.recipe.model import Scratch
 logging.disable_progress_bar()
 # PEFT asks transformers under a name that transformers 5.23 calls deprecated; users can do nothing about it.
 warnings.filterwarnings("ignore", message=".is_gradient_checkpointing. is deprecated", category=FutureWarning)
-
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def build_model(

@@ -18,7 +18,8 @@ from luthier.errors import ModelError
 from luthier.model.adapter_files import KINDS, adapter_settings, rows_of
 from luthier.model.agreement import TOLERANCE, distance, fits_in_fp32, judge, logits, probes
 from luthier.model.deltas import Deltas
-from luthier.model.load import DTYPES, open_model
+from luthier.model.load import open_model
+from luthier.model.precision import DTYPES
 from luthier.model.quantise import dequantised, is_quantised, loading, read_quantisation
 from luthier.model.safe import check_adapter, check_model
 from luthier.model.save import base_of, open_on_base

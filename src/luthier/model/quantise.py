@@ -12,13 +12,13 @@ import torch
 from transformers import BitsAndBytesConfig, PreTrainedModel
 
 from luthier.errors import MissingPackage, ModelError
+from luthier.model.precision import DTYPES, has_bf16
 from luthier.recipe import Recipe
 
 FILE = "quantisation.json"
 """Beside an adapter's weights: how the base that it was trained on was quantised."""
 
-_COMPUTE = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-_STORAGE = {**_COMPUTE, "uint8": torch.uint8}
+_STORAGE = {**DTYPES, "uint8": torch.uint8}
 
 
 def quantisation(recipe: Recipe) -> BitsAndBytesConfig | None:
@@ -42,11 +42,10 @@ def _compute(recipe: Recipe) -> torch.dtype:
     on_gpu = torch.cuda.is_available() and recipe.runtime.device != "cpu"
     named = recipe.quantise.compute if recipe.quantise.compute != "auto" else recipe.precision.compute
     if named == "fp32" or (named != "auto" and on_gpu):
-        return _COMPUTE[named]
+        return DTYPES[named]
     if on_gpu:
-        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
-    fast = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    return torch.bfloat16 if fast else torch.float32
+        return torch.bfloat16 if has_bf16("cuda") else torch.float16
+    return torch.bfloat16 if has_bf16() else torch.float32
 
 
 def loading(config: BitsAndBytesConfig | None, device: str) -> dict[str, Any]:

@@ -11,7 +11,8 @@ from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
 from luthier.model.adapter_files import SETTINGS, adapter_settings, rows_of
 from luthier.model.adapters import open_adapter
-from luthier.model.load import DTYPES, open_model
+from luthier.model.load import open_model
+from luthier.model.precision import DTYPES
 from luthier.model.quantise import loading, read_quantisation, write_quantisation
 from luthier.model.reward import as_reward_model
 from luthier.model.starts import starts_from_quantisation, write_relative

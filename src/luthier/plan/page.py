@@ -60,7 +60,7 @@ def span(seconds: float) -> str:
     """A time as people say it.
 
     >>> span(3.2), span(75), span(7300)
-    ('3 s', '1 min 15 s', '2 h 2 min')
+    ('3 s', '1 min 15 s', '2 h 1 min')
     """
     whole = round(seconds)
     if whole < 60:

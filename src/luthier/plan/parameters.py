@@ -47,18 +47,28 @@ def adapted_layers(recipe: Recipe, shape: Shape) -> dict[str, tuple[int, int]]:
 def trainable_parameters(recipe: Recipe, shape: Shape) -> int:
     """Parameters that the optimiser moves. LoRA adds rank x (in + out) to each adapted layer (Hu et al. 2021), (IA)3
     one number to each output, or input of an MLP's last layer (Liu et al. 2022), a prefix keys and values of every
-    layer (Liu et al. 2021), a prompt embeddings (Lester et al. 2021)."""
+    layer (Liu et al. 2021) or the network that makes them (Li & Liang 2021), a prompt embeddings (Lester et al.
+    2021)."""
     adapter = recipe.adapter
     if adapter.kind == "lora":
         return _lora_parameters(recipe, shape)
     if adapter.kind == "prefix":
-        return adapter.virtual_tokens * 2 * shape.layers * shape.kv_heads * shape.head_size
+        return _prefix_parameters(adapter, shape.kv_heads * shape.head_size, shape.layers)
     if adapter.kind == "prompt":
         return adapter.virtual_tokens * shape.hidden
     if adapter.kind == "ia3":
         scaled = adapted_layers(recipe, shape).items()
         return sum(sizes[is_feedforward(name)] for name, sizes in scaled) + _whole_modules(recipe, shape)
     return sum(prod(dimensions) for name, (dimensions, _) in shape.parameters.items() if trains(recipe, name, shape))
+
+
+def _prefix_parameters(adapter: Adapter, width: int, layers: int) -> int:
+    """A prefix's keys and values of ``width`` in each layer, or the embeddings and the two layers that make them."""
+    made = 2 * layers * width
+    if not adapter.projection:
+        return adapter.virtual_tokens * made
+    between = adapter.projection_width or width
+    return adapter.virtual_tokens * width + (width + 1) * between + (between + 1) * made
 
 
 def trains(recipe: Recipe, name: str, shape: Shape) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from luthier.data.preference import PAIRED, SINGLE
+from luthier.plan.refusal import Row
 from luthier.recipe import Recipe
 
 CONTRASTS = ("sigmoid", "hinge", "ipo")
@@ -17,8 +18,8 @@ def reference_of(recipe: Recipe) -> str:
     return "copy" if method.reference == "model" or adapter == "none" else "pass"
 
 
-def preference_rows(recipe: Recipe) -> tuple[tuple[bool, str, str, str], ...]:
-    """(whether the recipe asks for it, dotted key, reason, remedy)."""
+def preference_rows(recipe: Recipe) -> tuple[Row, ...]:
+    """Every value that is not there yet where answers are judged."""
     method, adapter = recipe.method, recipe.adapter.kind
     kto, reward, judged = method.kind == "kto", method.kind == "reward", method.kind in (*PAIRED, *SINGLE)
     alone = recipe.pack.kind == "none" and recipe.batch.micro == 1

@@ -202,6 +202,30 @@ class Adapter(Section):
             "前缀并不是放在每层之前的“虚拟文字”,而是每层注意力额外看到的可训练键与值。",
         ),
     )
+    projection: bool = setting(
+        False,
+        en="Let a small network of two layers make the prefix, rather than train its keys and values themselves (Li & Liang 2021).",
+        zh="前缀由一个两层小网络生成,而不是直接训练其键和值(Li & Liang,2021)。",
+        up=("A prefix that learns slowly or unsteadily.", "前缀学得慢或不稳定时开启。"),
+        down=("P-Tuning v2 as ChatGLM uses it is without.", "ChatGLM 所用的 P-Tuning v2 不带它。"),
+        cost=(
+            "While it trains, about 2 x layers x key/value width x projection_width parameters more, 16 bytes each with AdamW; afterwards nothing: the prefix alone is saved.",
+            "训练时约多 2 x 层数 x 键值宽度 x projection_width 个参数,AdamW 下每个 16 字节;训练后没有额外开销,只保存前缀本身。",
+        ),
+        misread=(
+            "The network is no part of the result: it is thrown away, and a prefix that is gone on with is trained as it is.",
+            "该网络不属于训练结果:训练后即丢弃,继续训练时直接训练前缀本身。",
+        ),
+    )
+    projection_width: int | None = setting(
+        None,
+        gt=0,
+        unit="features",
+        en="Width between the two layers of that network; left out, that of a layer's keys.",
+        zh="该网络两层之间的宽度;留空则取每层键的宽度。",
+        up=("A long prefix, much data.", "前缀较长、数据较多时调大。"),
+        down=("Most of the network's parameters are paid by it.", "网络的大部分参数由它决定,省显存时调小。"),
+    )
     continue_from: str | None = setting(
         None,
         en="A trained adapter to go on from.",

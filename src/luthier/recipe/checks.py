@@ -48,6 +48,7 @@ OF_LORA = (
     *("rank", "alpha", "dropout", "rank_pattern", "alpha_pattern"),
     *("dora", "rslora", "init", "bias"),
 )
+OF_PREFIX = ("adapter.projection", "adapter.projection_width")
 TRACKER = ("project", "entity", "name", "run_id", "hide_nonfinite", "watch", "log_model", "dir", "tags", "options")
 
 
@@ -245,7 +246,13 @@ def _other_adapters(recipe: Recipe) -> tuple[InertRule, ...]:
     own = recipe.adapter.kind
     lora = tuple(f"adapter.{name}" for name in OF_LORA)
     return (
-        (own in ("lora", "ia3"), f"{own} has no virtual tokens", ("adapter.virtual_tokens",)),
+        (own in ("lora", "ia3"), f"{own} has no virtual tokens", ("adapter.virtual_tokens", *OF_PREFIX)),
+        (own == "prompt", "only a prefix has such a network", OF_PREFIX),
+        (
+            own == "prefix" and not recipe.adapter.projection,
+            "the prefix is trained as it is",
+            ("adapter.projection_width",),
+        ),
         (own == "ia3", "(IA)3 has one number per feature and none of these", lora),
         (
             own in ("prefix", "prompt"),

@@ -11,25 +11,20 @@ from luthier.report.figures import count, plain, size
 from luthier.report.history import History
 from luthier.report.markup import Html, tag
 from luthier.report.series import Point, smoothed
-from luthier.report.source import Record
 from luthier.report.words import say, say_if_known
 
 FEW = 40
 """Up to so many steps are drawn as dots on a line, without a mean."""
 
 
-LIKELIHOODS = ("pretrain", "sft")
-"""Objectives whose loss is the mean negative log-likelihood of a token, so that its exponential is the perplexity."""
-
-
-def curves(record: Record, past: History) -> Html:
+def curves(past: History) -> Html:
     """The section."""
     heading = tag("h2", say("curves"))
     if not past.steps and not past.evaluations:
         return tag("section", heading, tag("p", say("no steps"), class_="faint"))
     small = [_rate(past), _norm(past), _speed(past), _memory(past)] if past.steps else []
     charts = [tag("div", *small, class_="small-charts")]
-    if measured := _metrics(record, past):
+    if measured := _metrics(past):
         charts += [tag("h3", say("over time")), tag("div", *measured, class_="small-charts")]
     return tag("section", heading, _loss(past), *charts)
 
@@ -91,14 +86,10 @@ def _memory(past: History) -> Html:
     return chart("memory", say("memory"), [line], axis=say("by step"), show=size)
 
 
-def _metrics(record: Record, past: History) -> list[Html]:
+def _metrics(past: History) -> list[Html]:
     """A chart for each metric: of training steps, of evaluations, of answers to evaluation rows."""
     training = [(step.step, step.metrics) for step in past.steps]
     measured = [(one.step, one.metrics) for one in past.evaluations] + [(one.step, one.metrics) for one in past.during]
-    if str(record.setting("method.kind") or "") in LIKELIHOODS:
-        without = (one for one in past.evaluations if "perplexity" not in one.metrics)
-        plain_loss = [(one.step, one.metrics.get("cross_entropy", one.loss)) for one in without]
-        measured += [(step, {"perplexity": math.exp(min(loss, 700.0))}) for step, loss in plain_loss]
     names = dict.fromkeys(name for _, metrics in [*training, *measured] for name in metrics)
     return [_metric(number, name, training, measured) for number, name in enumerate(names)]
 

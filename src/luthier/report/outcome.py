@@ -82,10 +82,8 @@ def _row(name: Html, planned: float | None, happened: float, show: Any) -> list[
 
 def _in_all(plan: dict[str, Any], name: str) -> float | None:
     """A figure of one epoch, over the whole run."""
-    one, steps, each, epochs = (as_number(plan.get(key)) for key in (name, "steps", "steps_per_epoch", "epochs"))
-    if one is None:
-        return None
-    return one * (steps / each if steps and each else epochs or 1.0)
+    one, epochs = as_number(plan.get(name)), as_number(plan.get("epochs"))
+    return None if one is None else one * (epochs or 1.0)
 
 
 def _parts(memory: Any) -> dict[str, float]:

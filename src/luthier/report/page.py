@@ -38,7 +38,7 @@ def build_page(record: Record) -> str:
     sections = (
         head(record, past),
         answers(past),
-        curves(record, past),
+        curves(past),
         data(record, past),
         outcome(record, past),
         notes(record, past),

@@ -8,8 +8,9 @@ from luthier.data.example import TEXT, Example, Message, Row, RowFault, text_of
 def read(row: Row) -> Example:
     """The document as it stands.
 
-    >>> read(Row("s.txt:1", {"text": "Once."})).messages
-    (Message(role='text', content='Once.', trained=None, tool_calls=()),)
+    >>> [message] = read(Row("s.txt:1", {"text": "Once."})).messages
+    >>> message.role, message.content
+    ('text', 'Once.')
     """
     text = text_of(row, "text")
     if not text.strip():

@@ -10,11 +10,10 @@ import torch
 
 from luthier.environment import threads
 from luthier.errors import RunError
+from luthier.model.precision import DTYPES, has_bf16
 from luthier.recipe import Recipe
 from luthier.train.engines.host import keep_pages
 from luthier.train.engines.unshared import Unshared
-
-COMPUTE = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class SingleDevice(Unshared):
@@ -89,12 +88,6 @@ def compute_type(wanted: str, device: torch.device) -> torch.dtype:
     auto is bf16 where the processor has instructions for it, else fp32. On a CPU fp16 is a hundred times slower than
     fp32, and so is bf16 forty times without such instructions: there both become what auto is.
     """
-    bf16 = torch.cuda.is_bf16_supported(including_emulation=False) if device.type == "cuda" else has_bf16()
     if wanted == "auto" or (wanted != "fp32" and device.type == "cpu"):
-        return torch.bfloat16 if bf16 else torch.float32
-    return COMPUTE[wanted]
-
-
-def has_bf16() -> bool:
-    """Whether the processor has instructions for matrix products in bf16."""
-    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+        return torch.bfloat16 if has_bf16(device.type) else torch.float32
+    return DTYPES[wanted]

@@ -1,0 +1,146 @@
+"""Whole runs of models that attend otherwise than Llama, through the real command."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch.nn.functional import cross_entropy, logsigmoid
+from transformers import AutoModelForCausalLM
+
+from luthier.data.encoder import Encoder
+from luthier.data.pipeline import prepare
+from luthier.data.preference import Judged, taken_apart
+from luthier.dialects import read
+from luthier.record.events import Stepped, read_events
+from tests.conftest import HOMES, NAMES, World, write_jsonl
+from tests.model.kernels.models import tiny
+from tests.model.test_attention_alone import KINDS
+
+pytestmark = pytest.mark.slow
+
+Run = Callable[..., Any]
+SIZES = {kind: changes for kind, _, changes in KINDS}
+BETA, MARGIN, STEPS = 0.3, 0.5, 5
+
+
+@pytest.fixture(scope="module")
+def base(world: World, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """A tiny model of an architecture beside the world's tokenizer, by its name."""
+
+    def made(kind: str) -> Path:
+        place = tmp_path_factory.mktemp(kind)
+        for file in world.model.glob("*token*"):
+            shutil.copy(file, place)
+        rows = Encoder.open(world.model).vocabulary
+        tiny(kind, None, **{**SIZES[kind], "vocab_size": rows, "eos_token_id": 2}).save_pretrained(place)
+        return place
+
+    return made
+
+
+def pairs(folder: Path, *, labelled: bool) -> Path:
+    made: list[dict[str, Any]] = []
+    for number, name in enumerate(NAMES):
+        asked, good = f"Where does {name} live?", number % 2 == 0
+        right, wrong = f"In the {HOMES[number]}.", f"In the {HOMES[number - 1]}, or elsewhere."
+        one = (
+            {"completion": right if good else wrong, "label": good}
+            if labelled
+            else {"chosen": right, "rejected": wrong}
+        )
+        made.append({"prompt": asked, **one})
+    return write_jsonl(folder / "pairs.jsonl", made)
+
+
+def by_token(model: Any, prompt: Any, answer: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    """(log-probabilities of an answer's tokens, those of prompt and answer), through transformers alone."""
+    ids = torch.tensor([*prompt.tolist(), *answer.tolist()])
+    with torch.no_grad():
+        logits = model(input_ids=ids[None], use_cache=False).logits[0, :-1].float()
+    every = -cross_entropy(logits, ids[1:], reduction="none")
+    return every[len(prompt) - 1 :], every
+
+
+def expected(kind: str, model: Any, rows: list[Judged]) -> float:
+    """An objective's mean over pairs before the first step, by its paper's formula."""
+    if kind == "kto":
+        return 0.5
+    if kind == "ipo":
+        return (1 / (2 * BETA)) ** 2
+    answers = [[by_token(model, row.prompt, answer) for answer in row.answers] for row in rows]
+    sums = torch.tensor([[float(one.sum()) for one, _ in pair] for pair in answers])
+    means = torch.tensor([[float(one.mean()) for one, _ in pair] for pair in answers])
+    if kind == "simpo":
+        return float(-logsigmoid(BETA * (means[:, 0] - means[:, 1]) - MARGIN).mean())
+    chosen = [pair[0] for pair in answers]
+    if kind == "cpo":
+        likely = torch.cat([one for one, _ in chosen]).mean()
+        return float((-logsigmoid(BETA * (sums[:, 0] - sums[:, 1]))).mean() - likely)
+    odds = means - torch.log1p(-means.exp())
+    return float(
+        (-BETA * logsigmoid(odds[:, 0] - odds[:, 1])).mean() - torch.cat([every for _, every in chosen]).mean()
+    )
+
+
+@pytest.mark.parametrize("kind", ["ipo", "orpo", "simpo", "cpo", "kto"])
+@pytest.mark.parametrize("architecture", ["gemma2", "gpt_oss"])
+def test_it_learns_from_judged_answers(
+    architecture: str, kind: str, base: Any, world: World, tmp_path: Path, luthier: Run, write_recipe: Run
+) -> None:
+    """The first loss is the formula's on transformers' own likelihoods of each answer alone, and it falls."""
+    place = base(architecture)
+    tree = world.recipe(
+        model={"path": str(place)},
+        data={"train": [{"path": str(pairs(tmp_path, labelled=kind == "kto"))}]},
+        method={"kind": kind, "beta": BETA, "margin": MARGIN},
+        batch={"micro": len(NAMES), "steps": STEPS, "epochs": 1},
+        pack={"kind": "none"},
+        optimizer={"lr": 5e-3},
+        schedule={"warmup_steps": 0},
+        output={"dir": str(tmp_path / "run")},
+    )
+    file = write_recipe(tree)
+    done = luthier("train", file)
+    assert done.returncode == 0, done.stderr
+    losses = [one.loss for one in read_events(tmp_path / "run" / "events.jsonl") if isinstance(one, Stepped)]
+    recipe = read(file).recipe
+    store, _ = prepare(recipe, recipe.data.train, place)
+    plain = AutoModelForCausalLM.from_pretrained(place, attn_implementation="eager").eval()
+    assert losses[0] == pytest.approx(expected(kind, plain, [taken_apart(one) for one in store]), rel=1e-4)
+    assert len(losses) == STEPS and losses[-1] < losses[0]
+    trained = AutoModelForCausalLM.from_pretrained(tmp_path / "run" / "model").state_dict()
+    moved = [name for name, one in plain.state_dict().items() if not torch.equal(one, trained[name])]
+    assert len(moved) == len(trained)
+
+
+@pytest.mark.parametrize("architecture", ["bloom", "mpt"])
+def test_documents_that_are_computed_alone_train_packed_as_they_do_unpacked(
+    architecture: str, base: Any, world: World, tmp_path: Path, luthier: Run, write_recipe: Run
+) -> None:
+    """Each step is the whole data, in packs or document by document; what comes of it speaks."""
+    place = base(architecture)
+    losses = {}
+    for name, pack in {"packed": {"kind": "best_fit", "length": 256}, "single": {"kind": "none"}}.items():
+        tree = world.recipe(
+            model={"path": str(place)},
+            pack=pack,
+            batch={"micro": 1, "accumulation": 50, "epochs": 3},
+            schedule={"kind": "constant", "warmup_steps": 0},
+            output={"dir": str(tmp_path / name)},
+        )
+        done = luthier("train", write_recipe(tree))
+        assert done.returncode == 0, done.stderr
+        plan = json.loads((tmp_path / name / "plan.json").read_text(encoding="utf-8"))
+        assert plan["kernels"]["attention"].startswith("alone")
+        assert (plan["packs"] < 9) is (name == "packed")
+        losses[name] = [one.loss for one in read_events(tmp_path / name / "events.jsonl") if isinstance(one, Stepped)]
+    assert losses["packed"] == pytest.approx(losses["single"], rel=1e-4)
+    assert len(losses["packed"]) == 3 and losses["packed"][-1] < losses["packed"][0]
+    said = luthier("generate", tmp_path / "packed", "--prompt", "Where does Mira live?", "--max-new-tokens", "4")
+    assert said.returncode == 0, said.stderr
