@@ -1,4 +1,4 @@
-"""Chat templates that are built turn by turn from pieces of text, each tokenised apart; the data are in turns.toml."""
+"""Chat templates that are built turn by turn from pieces of text, most tokenised apart; the data are in turns.toml."""
 
 from __future__ import annotations
 
@@ -39,6 +39,8 @@ class TurnFormat:
     end: tuple[str, ...] = ()
     header: int = 0
     strip: bool = False
+    joined: bool = False
+    """Whether pieces are tokenised as what follows the ones before them, not each by itself."""
     default_system: str | None = None
     system_with_input: str | None = None
     """The default where the first question has an input."""
