@@ -8,7 +8,7 @@ import pytest
 
 from luthier.data.template import template_names
 from luthier.dialects.axolotl import AXOLOTL
-from luthier.dialects.axolotl.conversations import OWN, SAME_TEXT, WITH_SYSTEM
+from luthier.dialects.axolotl.conversations import OURS, OWN, SAME_TEXT, WITH_SYSTEM
 from luthier.dialects.reading import Outcome
 
 
@@ -40,7 +40,7 @@ def test_a_system_message_of_the_file_comes_before_fastchats() -> None:
 
 
 def test_all_names_lead_to_templates_that_are_there() -> None:
-    ours = [SAME_TEXT[name][0] for name in SAME_TEXT] + [WITH_SYSTEM[name][0] for name in WITH_SYSTEM]
+    ours = [OURS.get(name, name) for name in SAME_TEXT] + [WITH_SYSTEM[name][0] for name in WITH_SYSTEM]
     assert {*ours, *(f"fastchat/{name}" for name in OWN)} <= set(template_names())
     assert {f"fastchat/{name}" for name in OWN} == {name for name in template_names() if name.startswith("fastchat/")}
 

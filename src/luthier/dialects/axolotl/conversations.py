@@ -9,21 +9,35 @@ from luthier.dialects.table import Effect, Values, applied, refused
 from luthier.errors import nearest
 
 _LED = "a row without a system message has no system turn; there it was an empty one"
+_LEFT_OUT = "the template has no place for a system message, and leaves it out"
 
 SAME_TEXT = {
-    "vicuna_v1.1": ("vicuna", ""),
-    "llama-2": ("llama2", ""),
-    "mistral": ("mistral", "a blank line stands behind a system message; there it was a line break"),
-    "llama-3": ("llama3", ""),
-    "zephyr": ("zephyr", _LED),
-    "catppt": ("zephyr", _LED),
-    "TinyLlama": ("zephyr", _LED),
-    "deepseek-chat": ("deepseek", ""),
-    "Yi-34b-chat": ("chatml", "a system message is a turn like others; there it had no header"),
-    "baichuan-chat": ("firefly/baichuan", "a system message is left out"),
-    "baichuan2-chat": ("firefly/baichuan2", "a system message is left out"),
+    "vicuna_v1.1": "",
+    "llama-2": "",
+    "mistral": "a blank line stands behind a system message; there it was a line break",
+    "llama-3": "",
+    "zephyr": _LED,
+    "catppt": _LED,
+    "TinyLlama": _LED,
+    "deepseek-chat": "",
+    "Yi-34b-chat": "a system message is a turn like others; there it had no header",
+    "baichuan-chat": _LEFT_OUT,
+    "baichuan2-chat": _LEFT_OUT,
 }
 """Names whose text one of our templates has, and what is to be said of it."""
+
+OURS = {
+    "vicuna_v1.1": "vicuna",
+    "llama-2": "llama2",
+    "llama-3": "llama3",
+    "catppt": "zephyr",
+    "TinyLlama": "zephyr",
+    "deepseek-chat": "deepseek",
+    "Yi-34b-chat": "chatml",
+    "baichuan-chat": "firefly/baichuan",
+    "baichuan2-chat": "firefly/baichuan2",
+}
+"""What ours is called where the names differ."""
 
 WITH_SYSTEM = {
     "mpt-30b-chat": (
@@ -64,8 +78,7 @@ OWN = (
 def conversation_named(name: str, values: Values) -> Effect:
     """What ``conversation: name`` asks for; names of chat templates count too, as Axolotl's own did."""
     if name in SAME_TEXT:
-        ours, said = SAME_TEXT[name]
-        return applied({"data.template": ours}, said)
+        return applied({"data.template": OURS.get(name, name)}, SAME_TEXT[name])
     if name in WITH_SYSTEM:
         ours, words = WITH_SYSTEM[name]
         made: dict[str, Any] = {"data.template": ours}
