@@ -90,7 +90,7 @@ TEXTS |= {
         "<s><|turn>user\nHi<turn|>\n<|turn>model\nHello<turn|>\n<|turn>user\nBye<turn|>\n<|turn>model\nCiao<turn|>\n"
     ),
 }
-TEXTS["gemma4_unified"] = TEXTS["gemma4"]
+TEXTS |= {"gemma4_unified": TEXTS["gemma4"], "nemotron_h": TEXTS["chatml"]}
 """What Axolotl's templates write of ``TURNS``; of phi_4, behind its long system message."""
 
 

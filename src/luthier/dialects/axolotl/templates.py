@@ -37,6 +37,7 @@ SAME = {
     "alpaca": "questions and answers as turns under Alpaca's headings, without its preamble",
     "metharme": "white space around a system text is left out",
     "jamba": "",
+    "nemotron_h": "",
     "deepseek_v3": "",
     "gemma4": _CHANNEL,
     "gemma4_unified": _CHANNEL,
@@ -51,6 +52,7 @@ OURS = {
     "gemma4_unified": "gemma4",
     "aya": "cohere",
     "alpaca": "alpaca_chat",
+    "nemotron_h": "chatml",
 }
 """What ours is called where the names differ."""
 
