@@ -83,6 +83,10 @@ GOLDEN: dict[str, tuple[Settings, Settings, str, list[str]]] = {
     ),
     "summary": ({"article": "Long.", "summary": "L."}, {"format": "summary"}, ASKED.format("Long."), ["L.<|im_end|>"]),
     "completion": ({"prompt": "Hi", "completion": "Ho"}, {}, ASKED.format("Hi"), ["Ho<|im_end|>"]),
+    "completion of a talk": (
+        {"prompt": [turn("user", "Hi"), turn("assistant", "Ho"), turn("user", "So?")], "completion": "No"}, {},
+        ASKED.format("Hi") + "Ho<|im_end|>\n" + ASKED.format("So?"), ["No<|im_end|>"],
+    ),
     "text": ({"text": "Once."}, {}, "<s>", ["Once.</s>"]),
     "input_output": (
         {"segments": [{"label": i == 1, "text": text} for i, text in enumerate(("<s>Hi ", " Ho</s>", "x"))]}, {},

@@ -467,7 +467,11 @@ def test_auto_without_one_names_ours(encoder: Encoder) -> None:
     with pytest.raises(TemplateError, match="has no chat template") as caught:
         template_source("auto", encoder)
     remedy = caught.value.faults[0].remedy
-    assert remedy.startswith("name one: alpaca, chatglm3, chatml, ") and "firefly/ and a name" in remedy
+    assert (
+        remedy.startswith("name one: alpaca, alpaca_chat, chatglm3, ")
+        and "firefly/ and a name" in remedy
+        and "fastchat/ and a" in remedy
+    )
 
 
 def test_a_template_may_be_a_file(tmp_path: Path, encoder: Encoder) -> None:

@@ -22,7 +22,7 @@ from luthier.model.tokenizer import write_tokenizer
 from tests.data.made import learned, make_tokenizer, talk, template_of, text_of_spans, tokens_of
 from tests.data.spaced import make_spaced_tokenizer
 
-CALL = {"type": "function", "function": {"name": "find", "arguments": {"who": "Mira", "near": 2}}}
+CALL = {"id": "call00001", "type": "function", "function": {"name": "find", "arguments": {"who": "Mira", "near": 2}}}
 LISTED = {"type": "function", "function": {"name": "find", "description": "找人", "parameters": {"who": "string"}}}
 PLAIN = talk(("user", "Where is Mira?"), ("assistant", "Here."))
 SYSTEM = replace(PLAIN, messages=(Message("system", "Be brief."), *PLAIN.messages))
@@ -31,7 +31,7 @@ TOOLS = Example(
     (
         Message("user", "Where is Mira?"),
         Message("assistant", "", None, (CALL,)),
-        Message("tool", '{"at": "mill"}'),
+        Message("tool", '{"at": "mill"}', fields={"tool_call_id": "call00001"}),
         Message("assistant", "In the mill."),
     ),
     "t:1",
@@ -41,8 +41,11 @@ THOUGHT = Message("assistant", "In the mill.", fields={"reasoning_content": "She
 THINKING = Example((PLAIN.messages[0], replace(THOUGHT, content="Here."), Message("user", "Now?"), THOUGHT), "t:2")
 KINDS = {"plain": PLAIN, "system": SYSTEM, "turns": TURNS, "tools": TOOLS, "thinking": THINKING}
 
-WITH_TOOLS = {"chatglm3", "glm4", "llama4", "qwen", "qwen3", "qwen_25"}
-WITH_THOUGHTS = {"deepseek_r1", "qwen3"}
+WITH_TOOLS = {
+    *("chatglm3", "gemma4", "glm4", "jamba", "llama3_1", "llama4", "mistral_v2v3", "mistral_v3_tekken"),
+    *("qwen", "qwen3", "qwen_25"),
+}
+WITH_THOUGHTS = {"deepseek_r1", "gemma4", "qwen3"}
 WITHOUT_SYSTEM = {
     *("firefly/baichuan", "firefly/baichuan2", "firefly/chatglm2", "firefly/deepseek", "firefly/gemma"),
     *("firefly/minicpm", "firefly/mistral", "firefly/mixtral", "firefly/orion", "firefly/phi3"),

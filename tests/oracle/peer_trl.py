@@ -6,10 +6,12 @@ import json
 import os
 import sys
 import tempfile
+from pathlib import Path
 
 os.environ |= {"HF_HUB_OFFLINE": "1", "HF_DATASETS_DISABLE_PROGRESS_BARS": "1"}
 
 import datasets
+import trl
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from trl import SFTConfig, SFTTrainer
 
@@ -21,7 +23,8 @@ def main() -> None:
     out = []
     for case in asked["cases"]:
         tokenizer = PreTrainedTokenizerFast.from_pretrained(asked["tokenizer"])
-        tokenizer.chat_template = case["template"]
+        named = Path(trl.__file__).parent / "chat_templates" / f"{case.get('template_file')}.jinja"
+        tokenizer.chat_template = case.get("template") or named.read_text(encoding="utf-8")
         model = LlamaForCausalLM(LlamaConfig(vocab_size=len(tokenizer), num_key_value_heads=1, **TINY))
         with tempfile.TemporaryDirectory() as folder:
             settings = SFTConfig(output_dir=folder, use_cpu=True, bf16=False, report_to=[], **case["settings"])

@@ -13,9 +13,15 @@ import pytest
 
 def asked(script: str, variable: str, tokenizer: Path, cases: list[dict[str, Any]]) -> list[dict[str, list[int]]]:
     """Ids and labels of each case; the test is skipped where ``variable`` names no Python that has the system."""
-    said = _run(variable, [script], json.dumps({"tokenizer": str(tokenizer), "cases": cases}))
-    answer: list[dict[str, list[int]]] = json.loads(said.strip().splitlines()[-1])
+    answer: list[dict[str, list[int]]] = json.loads(
+        said(script, variable, {"tokenizer": str(tokenizer), "cases": cases})
+    )
     return answer
+
+
+def said(script: str, variable: str, question: Any) -> str:
+    """The last line that the script writes when asked; skipped as above."""
+    return _run(variable, [script], json.dumps(question)).strip().splitlines()[-1]
 
 
 def answers_of(script: str, variable: str, jobs: list[dict[str, Any]], folder: Path) -> list[Any]:

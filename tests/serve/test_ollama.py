@@ -14,8 +14,9 @@ from luthier.serve.go_template import render
 from luthier.serve.ollama import go_template, modelfile
 from tests.data.made import make_tokenizer
 
-UNKNOWN = {"alpaca", "firefly/chatglm2"}
-"""Their questions are numbered, or hold the system message: a turn of Go's knows neither."""
+UNKNOWN = {"alpaca", "firefly/chatglm2", "jamba", "mistral_v2v3", "mistral_v3_tekken"}
+"""The first two's questions are numbered, or hold the system message: a turn of Go's knows neither. The others have no
+template of Go yet."""
 
 TALK = (("user", "Who?"), ("assistant", "Tom, and 米拉."), ("user", "Where is {{ he }}?"))
 SYSTEM = (("system", 'Say "little".'), *TALK)

@@ -18,7 +18,7 @@ from luthier.data.text_file import read_errors
 from luthier.environment import cache_folder
 from luthier.errors import DataError
 
-VERSION = 3
+VERSION = 4
 """Raised whenever the meaning of a stored file changes."""
 
 

@@ -83,7 +83,7 @@ def template_names() -> list[str]:
 
 def _named() -> str:
     ours = [name for name in template_names() if "/" not in name]
-    return ", ".join([*ours, "firefly/ and a name of Firefly's"])
+    return ", ".join([*ours, "firefly/ and a name of Firefly's", "fastchat/ and a name of FastChat's"])
 
 
 def missing_tokens(name: str, encoder: Encoder) -> list[str]:

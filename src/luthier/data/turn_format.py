@@ -1,4 +1,4 @@
-"""Chat templates that are built turn by turn from pieces of text, each tokenised apart; the data are in turns.toml."""
+"""Chat templates that are built turn by turn from pieces of text, most tokenised apart; the data are in turns*.toml."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ content: the message. name: of the function that is called. index: the question'
 message, once. eos, bos: the tokenizer's own. prefix: what the tokenizer itself puts before a text.
 """
 
-_FILE = Path(__file__).parent / "templates" / "turns.toml"
+_FOLDER = Path(__file__).parent / "templates"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +39,8 @@ class TurnFormat:
     end: tuple[str, ...] = ()
     header: int = 0
     strip: bool = False
+    joined: bool = False
+    """Whether pieces are tokenised as what follows the ones before them, not each by itself."""
     default_system: str | None = None
     system_with_input: str | None = None
     """The default where the first question has an input."""
@@ -78,8 +80,8 @@ def formats() -> dict[str, TurnFormat]:
     def frozen(value: Any) -> Any:
         return tuple(value) if isinstance(value, list) else value
 
-    tables = tomllib.loads(_FILE.read_text(encoding="utf-8"))
     return {
         name: TurnFormat(name=name, **{key: frozen(value) for key, value in table.items()})
-        for name, table in tables.items()
+        for path in sorted(_FOLDER.glob("turns*.toml"))
+        for name, table in tomllib.loads(path.read_text(encoding="utf-8")).items()
     }

@@ -54,33 +54,53 @@ class TurnPlaces:
     def _moved(self, example: Example, index: int, full: str, before: str, *, generate: bool) -> tuple[int, int, int]:
         """The turn's places where its rendering depends on the turns after it: around any content it is the same.
 
-        Right before it stands what the generation prompt adds, or what that begins with.
-
         Raises:
             TemplateError: it is not so, and no mask could be right.
         """
         if index == len(example.messages) - 1 and not generate:
             raise _unstable(example, index)
         message = example.messages[index]
-        head = self._around(example, index, replace(message, content=STAND_IN), full, generate=generate)[0]
         tail = self._around(example, index, _marked(message), full, generate=generate)[1]
-        asked = before.removeprefix(self._text(example, index))
-        led = full.startswith(before) and len(before) <= len(head)
         behind = self._behind(example, index)
-        if not (led or any(head.endswith(asked[:end]) for end in range(1, len(asked) + 1))):
-            raise _unstable(example, index)
-        if not tail.startswith(behind) or len(head) + len(tail) > len(full):
+        content = len(full) - len(tail)
+        if not tail.startswith(behind):
             raise _unstable(example, index)
         ends = list(self._control.finditer(behind))
         first, last = ends[-1 if message.tool_calls else 0].span() if ends else (len(behind), len(behind))
-        content = len(full) - len(tail)
-        return len(before) if led else len(head), content + first, content + last
+        start = self._moved_start(example, index, full, before, content + len(behind), generate=generate)
+        if start > content:
+            raise _unstable(example, index)
+        return start, content + first, content + last
+
+    def _moved_start(self, example: Example, index: int, full: str, before: str, stop: int, *, generate: bool) -> int:
+        """Where a turn begins that ends at ``stop``: it is written as it was when it was the last one, or right before
+        its content stands what the generation prompt adds, or what that begins with.
+
+        Where that adds nothing, the end of the turn before stands there.
+        """
+        asked = before.removeprefix(self._text(example, index))
+        alone = self._text(example, index + 1)
+        start = stop - len(alone.removeprefix(before))
+        if alone.startswith(before) and full[:stop].endswith(alone[len(before) :]) and full[:start].endswith(asked):
+            return start
+        message = replace(example.messages[index], content=STAND_IN)
+        head = self._around(example, index, message, full, generate=generate)[0]
+        if full.startswith(before) and len(before) <= len(head):
+            return len(before)
+        leads = [asked[:end] for end in range(1, len(asked) + 1)] or [self._behind(example, index - 1) if index else ""]
+        if not any(lead and head.endswith(lead) for lead in leads):
+            raise _unstable(example, index)
+        return len(head)
 
     def _around(self, example: Example, index: int, marked: Message, full: str, *, generate: bool) -> tuple[str, str]:
-        """What stands before and behind the mark in a turn of the whole rendering."""
+        """What stands before and behind the mark in a turn of the whole rendering.
+
+        A call's result may be written with the name that was called.
+        """
         messages = (*example.messages[:index], marked, *example.messages[index + 1 :])
         text = self._text(replace(example, messages=messages), len(messages), generate=generate)
         head, found, tail = text.partition(STAND_IN)
+        tail = tail.replace(STAND_IN, _last_name(example.messages[index])) if marked.content != STAND_IN else tail
         if not (found and full.startswith(head) and full.endswith(tail)):
             raise _unstable(example, index)
         return head, tail
@@ -112,6 +132,12 @@ def _marked(message: Message) -> Message:
     function = last.get("function")
     named = {**(function if isinstance(function, dict) else {}), "name": STAND_IN}
     return replace(message, tool_calls=(*calls, {**last, "function": named}))
+
+
+def _last_name(message: Message) -> str:
+    """The name that the turn's last call has."""
+    function = message.tool_calls[-1].get("function") if message.tool_calls else None
+    return str(function.get("name", "")) if isinstance(function, dict) else ""
 
 
 def _unstable(example: Example, index: int) -> TemplateError:

@@ -197,17 +197,18 @@ class TurnTemplate:
         return {"name": str(function.get("name", "")), "content": written.join(self.form.call)}
 
     def _piece(self, piece: str, values: Mapping[str, str], *, trained: bool, control: bool = False) -> Iterator[Span]:
-        """One piece, apart from what is before it; a control token that a message holds is a literal span in it, but
-        where ``control`` tokens are what they say."""
+        """One piece, apart from what is before it unless they are joined; a control token that a message holds is a
+        literal span in it, but where ``control`` tokens are what they say."""
+        apart = not self.form.joined
         if control:
             text = self._text(piece, values)
-            yield from [Span(text, trained, apart=True)] if text else []
+            yield from [Span(text, trained, apart=apart)] if text else []
             return
         parts = PLACES.split(piece)
         own = "".join(self._fixed.get(part, "") if odd else part for odd, part in _numbered(parts))
         if not self._control.search(own):
             text = self._text(piece, values)
-            yield from [Span(text, trained, literal=True, apart=True)] if text else []
+            yield from [Span(text, trained, literal=True, apart=apart)] if text else []
             return
         texts: list[tuple[str, bool]] = [("", False)]
         for odd, part in _numbered(parts):
@@ -221,7 +222,7 @@ class TurnTemplate:
                     texts[-1] = (texts[-1][0] + found, False)
         filled = [(text, literal) for text, literal in texts if text]
         for number, (text, literal) in enumerate(filled):
-            yield Span(text, trained, literal, apart=number == 0)
+            yield Span(text, trained, literal, apart=apart and number == 0)
 
     def _text(self, piece: str, values: Mapping[str, str]) -> str:
         filled = {**values, **self._fixed}

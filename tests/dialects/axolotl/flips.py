@@ -59,6 +59,7 @@ def _dataset(prefix: str) -> list[Flip]:
         (f"{at}.train_on_eot", "none", "last", rest | {"eot_tokens": ["<|eot|>"]}),
         (f"{at}.roles_to_train", ["gpt"], ["assistant", "human"], rest),
         (f"{at}.chat_template", "chatml", "tokenizer_default", chat),
+        (f"{at}.conversation", "chatml", "zero_shot", chat),
         (f"{at}.chat_template_jinja", "a.jinja", "b.jinja", chat),
     ]
 

@@ -194,7 +194,7 @@ def test_refusals(more: str, key: str, said: str) -> None:
     [
         ("{path: a/b, type: jeopardi}", "type", "did you mean jeopardy"),
         ("{path: a/b, type: stepwise_supervised}", "type", "judge the steps"),
-        ("{path: a/b, type: chat_template, chat_template: jamba}", "chat_template", "'jamba'"),
+        ("{path: a/b, type: chat_template, chat_template: pixtral}", "chat_template", "'pixtral'"),
         ("{path: a/b, type: chat_template, roles: {judge: [asker]}}", "roles", "'judge'"),
         ("{path: a/b, type: chat_template, roles_to_train: [judge]}", "roles_to_train", "'judge'"),
         ("{path: a/b, type: chat_template, train_on_eos: first}", "train_on_eos", "write turn, all, last or none"),

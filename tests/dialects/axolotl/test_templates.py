@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from jinja2 import Environment
 
-import luthier.data
+from luthier.data.encoder import Encoder
+from luthier.data.template import template_source
 from luthier.dialects.axolotl.templates import OURS, SAME, template_named
 from luthier.dialects.reading import Outcome
+from tests.data.made import make_tokenizer
 
 TURNS = [
     {"role": "user", "content": "Hi"},
@@ -69,16 +69,42 @@ TEXTS |= {
     "falcon_h1": "<s>" + TEXTS["chatml"],
     "phi_3": "<s>" + TEXTS["phi_35"],
     "aya": TEXTS["cohere"],
+    "mistral_v2v3": "<s>[INST] Hi[/INST] Hello</s>[INST] Bye[/INST] Ciao</s>",
+    "mistral_v3_tekken": "<s>[INST]Hi[/INST]Hello</s>[INST]Bye[/INST]Ciao</s>",
+    "alpaca": (
+        "<s>### Instruction:\nHi\n\n### Response:\nHello</s>\n\n### Instruction:\nBye\n\n### Response:\nCiao</s>"
+    ),
+    "metharme": (
+        "<s><|system|>Enter RP mode. You shall reply to the user while staying in character. Your responses must be "
+        "detailed, creative, immersive, and drive the scenario forward."
+        "<|user|>Hi<|model|>Hello<|user|>Bye<|model|>Ciao</s>"
+    ),
+    "jamba": (
+        "<|startoftext|><|bom|><|system|> <|eom|><|bom|><|user|> Hi<|eom|><|bom|><|assistant|> Hello<|eom|>"
+        "<|bom|><|user|> Bye<|eom|><|bom|><|assistant|> Ciao<|eom|>"
+    ),
+    "deepseek_v3": (
+        "<s><｜User｜>Hi<｜Assistant｜>Hello<｜end▁of▁sentence｜><｜User｜>Bye<｜Assistant｜>Ciao<｜end▁of▁sentence｜>"
+    ),
+    "gemma4": (
+        "<s><|turn>user\nHi<turn|>\n<|turn>model\nHello<turn|>\n<|turn>user\nBye<turn|>\n<|turn>model\nCiao<turn|>\n"
+    ),
 }
+TEXTS |= {"gemma4_unified": TEXTS["gemma4"], "nemotron_h": TEXTS["chatml"]}
 """What Axolotl's templates write of ``TURNS``; of phi_4, behind its long system message."""
 
 
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory: pytest.TempPathFactory) -> Encoder:
+    return Encoder.open(make_tokenizer(tmp_path_factory.mktemp("tokenizer")))
+
+
 @pytest.mark.parametrize("name", SAME)
-def test_a_template_that_stands_for_another_has_the_same_text(name: str) -> None:
+def test_a_template_that_stands_for_another_has_the_same_text(name: str, encoder: Encoder) -> None:
     effect = template_named(name)
     ours = OURS.get(name, name)
     assert (effect.outcome, effect.settings) == (Outcome.APPLIED, {"data.template": ours})
-    source = (Path(luthier.data.__file__).parent / "templates" / f"{ours}.jinja").read_text(encoding="utf-8")
+    source = template_source(ours, encoder)
     made = Environment(trim_blocks=True, lstrip_blocks=True).from_string(source)
     text = made.render(messages=TURNS, bos_token="<s>", eos_token="</s>")
     if name == "phi_4":
@@ -95,9 +121,11 @@ def test_a_template_that_stands_for_another_has_the_same_text(name: str) -> None
         ("tokenizer_default_fallback_phi_35", "auto/phi3", ""),
         ("tokenizer_default_fallback_gemma", "auto/gemma", "a system turn"),
         ("tokenizer_default_fallback_gemma3", "auto/gemma", ""),
-        ("tokenizer_default_fallback_jamba", "auto", "jamba is not there for one that has none"),
+        ("tokenizer_default_fallback_jamba", "auto/jamba", ""),
+        ("tokenizer_default_fallback_llava", "auto", "llava is not there for one that has none"),
         ("jinja", Outcome.REPLACED, "chat_template_jinja"),
-        ("gemma4", Outcome.REFUSED, "chat_template_jinja: FILE.jinja"),
+        ("command_a", Outcome.REFUSED, "chat_template_jinja: FILE.jinja"),
+        ("gema4", Outcome.REFUSED, "did you mean gemma4?"),
     ],
 )
 def test_other_names(name: str, outcome: Outcome | str, said: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import takewhile
 from typing import Any
 
@@ -49,8 +50,20 @@ def labelled(row: Row) -> Example:
 
 
 def completion(row: Row) -> Example:
-    """A prompt and its completion, each a text or turns."""
-    return Example(_conversation(row, ("completion",)), row.origin, tools=_tools(row))
+    """A prompt and its completion, each a text or turns; answers in the prompt are read and not learned.
+
+    >>> talk = [{"role": "user", "content": "Hi?"}, {"role": "assistant", "content": "Ho."}]
+    >>> example = completion(Row("d:1", {"prompt": [*talk, talk[0]], "completion": "Ho!"}))
+    >>> [message.trained for message in example.messages]
+    [None, False, None, None]
+    """
+    messages = _conversation(row, ("completion",))
+    own = len(_messages(row.value["completion"], "assistant", "completion"))
+    asked = (
+        replace(one, trained=False) if one.role == "assistant" and one.trained is None else one
+        for one in messages[:-own]
+    )
+    return Example((*asked, *messages[-own:]), row.origin, tools=_tools(row))
 
 
 def _conversation(row: Row, answers: tuple[str, ...]) -> tuple[Message, ...]:

@@ -42,7 +42,8 @@ def all_plain(values: Values) -> bool:
 
 def uses_template(values: Values) -> bool:
     """Whether a dataset of the file is put through the chat template."""
-    return any(str(one).startswith(("chat_template", "sharegpt")) for one in found(values, "datasets.*.type"))
+    types = [str(one) for one in found(values, "datasets.*.type")]
+    return any(one.startswith(("chat_template", "sharegpt")) or one.endswith(".chat_template") for one in types)
 
 
 def _packs(values: Values) -> bool:

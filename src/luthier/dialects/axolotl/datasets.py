@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from luthier.dialects.axolotl.conversations import conversation_named
 from luthier.dialects.axolotl.data import uses_template
 from luthier.dialects.axolotl.dataset_turns import turn_rows
 from luthier.dialects.axolotl.dataset_types import judged, type_rows
@@ -110,6 +111,14 @@ def _template(value: Any, values: Values) -> Effect:
     return template_named(text(value))
 
 
+def _conversation(value: Any, values: Values) -> Effect:
+    if value is None:
+        return inert("null: the template that the file names")
+    if not uses_template(values):
+        return inert("no dataset of the file is put through it")
+    return conversation_named(text(value), values)
+
+
 def _jinja(value: Any, values: Values) -> Effect:
     if value is None:
         return inert("null: left at the default")
@@ -148,7 +157,8 @@ def _rows(theirs: str, target: str) -> tuple[Row, ...]:
         *(Key(f"{theirs}.{name}", f"{target}.columns.{ours}", text) for name, ours in columns.items()),
         Spread(f"{theirs}.field_messages", (f"{target}.columns",), _messages(target)),
         *turn_rows(theirs, target),
-        Spread(f"{theirs}.chat_template", ("data.template",), _template, old=(f"{theirs}.conversation",)),
+        Spread(f"{theirs}.chat_template", ("data.template",), _template),
+        Spread(f"{theirs}.conversation", ("data.template", "data.system"), _conversation),
         Spread(f"{theirs}.chat_template_jinja", ("data.template",), _jinja),
         Inert(
             f"{theirs}.ds_type", "a file's suffix tells how it is read", (*_BUILDERS[:4], None), "write Parquet or JSON"
