@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 FREE = (
-    *("LUTHIER_", "PYTEST_", "WANDB_", "DS_", "RANK", "WORLD_SIZE", "LOCAL_", "MASTER_", "SLURM_"),
+    *("LUTHIER_", "PYTEST_", "WANDB_", "DS_", "RANK", "WORLD_SIZE", "LOCAL_", "MASTER_", "SLURM_", "OMPI_"),
     "TORCH_CPP_LOG_LEVEL",
 )
 """Environment variables that are read when they are needed, not when a module is imported."""

@@ -58,7 +58,8 @@ def world() -> World:
     """The place that a launcher has given this process; alone where none has.
 
     torchrun, accelerate, DeepSpeed and ``luthier train --processes`` set ``RANK`` and its neighbours; Slurm's srun has
-    names of its own, and the first node of the step is where the processes meet.
+    names of its own, and the first node of the step is where the processes meet; so has mpirun, by which accelerate
+    starts processes on CPUs, and which leaves the meeting to ``MASTER_ADDR``.
     """
     here = os.environ
     if "RANK" in here and "WORLD_SIZE" in here:
@@ -79,7 +80,24 @@ def world() -> World:
             address=here.get("MASTER_ADDR") or first_node(nodes),
             port=int(here.get("MASTER_PORT") or 20_000 + int(here.get("SLURM_JOB_ID", "0")) % 20_000),
         )
+    for rank, size, local in _MPI:
+        if rank in here and int(here.get(size, "1")) > 1:
+            return World(
+                rank=int(here[rank]),
+                size=int(here[size]),
+                local=int(here.get(local, "0")),
+                address=here.get("MASTER_ADDR") or "127.0.0.1",
+                port=int(here.get("MASTER_PORT") or 29500),
+            )
     return World()
+
+
+_MPI = (
+    ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK"),
+    ("MV2_COMM_WORLD_RANK", "MV2_COMM_WORLD_SIZE", "MV2_COMM_WORLD_LOCAL_RANK"),
+    ("PMI_RANK", "PMI_SIZE", "MPI_LOCALRANKID"),
+)
+"""The place's names under Open MPI, MVAPICH, and MPICH with Intel's."""
 
 
 def first_node(nodes: str) -> str:

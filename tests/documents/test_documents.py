@@ -195,6 +195,8 @@ def test_the_files_are_what_they_are_called() -> None:
         "training_arguments.txt": "training_arguments",
         "firefly.json": "firefly",
         "peft_sft.sh": "peft_sft",
+        "run_peft_deepspeed.sh": "peft_sft",
+        "run_peft_fsdp.sh": "peft_sft",
     }
     assert {read(file).dialect for file in (FILES / "chatglm3").glob("*.yaml")} == {"chatglm3"}
     assert load_yaml((FILES / "configs" / "fsdp_config.yaml").read_text(), "x").value["distributed_type"] == "FSDP"

@@ -17,10 +17,12 @@ import pytest
 from luthier.environment import World as Place
 from luthier.environment import first_node, world
 from luthier.errors import RunError
+from luthier.plan.instead import installed
 from luthier.record.events import Started, read_events
 from luthier.train.launch import Machines, free_port
 from tests.conftest import World
-from tests.train.engines.runs import recipe
+from tests.processes import Forked
+from tests.train.engines.runs import alone, assert_alike, recipe
 
 Write = Callable[..., Path]
 
@@ -68,13 +70,31 @@ def test_numbers_that_do_not_fit_are_refused(machines: Machines, place: str) -> 
             Place(9, 16, 1, "gpu07", 32345),
         ),
         ({"SLURM_NTASKS": "16", "SLURM_PROCID": "0", "SLURM_JOB_ID": "1"}, Place()),
+        (
+            {
+                "OMPI_COMM_WORLD_RANK": "5",
+                "OMPI_COMM_WORLD_SIZE": "8",
+                "OMPI_COMM_WORLD_LOCAL_RANK": "1",
+                "MASTER_ADDR": "n2",
+            },
+            Place(5, 8, 1, "n2", 29500),
+        ),
+        (
+            {"PMI_RANK": "1", "PMI_SIZE": "2", "MPI_LOCALRANKID": "1", "MASTER_PORT": "4000"},
+            Place(1, 2, 1, "127.0.0.1", 4000),
+        ),
+        ({"PMI_RANK": "0", "PMI_SIZE": "1"}, Place()),
     ],
-    ids=["alone", "torchrun", "agent", "srun", "batch script"],
+    ids=["alone", "torchrun", "agent", "srun", "batch script", "Open MPI", "MPICH", "MPI of one"],
 )
 def test_the_place_that_a_launcher_gives_is_taken(
     variables: dict[str, str], expected: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in [one for one in os.environ if re.match(r"(SLURM|MASTER|RANK|WORLD_SIZE|LOCAL_RANK|TORCHELASTIC)", one)]:
+    for name in [
+        one
+        for one in os.environ
+        if re.match(r"(SLURM|MASTER|RANK|WORLD_SIZE|LOCAL_RANK|TORCHELASTIC|OMPI|MV2|PMI|MPI)", one)
+    ]:
         monkeypatch.delenv(name)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
@@ -180,13 +200,80 @@ def test_what_is_wrong_for_all_is_told_once(write_recipe: Write, world: World, t
     assert ended.stderr.count("no-such-rows.jsonl") == 1 and "Traceback" not in ended.stderr
 
 
+LAUNCHERS = {
+    "torchrun": ("torch.distributed.run", "--nproc-per-node=2", "--master-port={port}", "-m"),
+    "accelerate": (
+        *("accelerate.commands.launch", "--multi_gpu", "--num_processes=2", "--num_machines=1"),
+        *("--mixed_precision=no", "--dynamo_backend=no", "--main_process_port={port}", "-m"),
+    ),
+    "deepspeed": ("deepspeed.launcher.runner", "--num_gpus=2", "--master_port={port}", "--module"),
+}
+"""What stands between a Python and what it is to start; accelerate starts one process where it is told ``--cpu``."""
+
+
 @pytest.mark.slow
-def test_processes_of_another_launcher_are_joined(write_recipe: Write, world: World, tmp_path: Path) -> None:
-    file = write_recipe(recipe(world))
+@pytest.mark.parametrize("launcher", LAUNCHERS)
+def test_processes_of_another_launcher_are_joined(
+    launcher: str, write_recipe: Write, world: World, tmp_path: Path
+) -> None:
+    if not installed(LAUNCHERS[launcher][0].split(".")[0]):
+        pytest.skip(f"{launcher} is not installed")
+    file, port = write_recipe(recipe(world)), free_port()
     luthier = ["luthier", "train", str(file), f"output.dir={tmp_path / 'run'}"]
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", f"--master-port={free_port()}"]
-    ended = subprocess.run([*torchrun, "-m", *luthier], cwd=tmp_path, capture_output=True, text=True, timeout=200)
+    start = [sys.executable, "-m", *(word.format(port=port) for word in LAUNCHERS[launcher])]
+    ended = subprocess.run([*start, *luthier], cwd=tmp_path, capture_output=True, text=True, timeout=200)
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout.count("the result") == 1
-    started = next(one for one in read_events(tmp_path / "run" / "events.jsonl") if isinstance(one, Started))
-    assert started.environment["processes"] == 2 and started.environment["engine"] == "DataParallel"
+    assert joined(tmp_path / "run") == (2, "DataParallel")
+
+
+@pytest.mark.slow
+def test_processes_of_mpirun_are_joined(write_recipe: Write, world: World, forked: Forked, tmp_path: Path) -> None:
+    """Which accelerate starts on CPUs, and which has names of its own."""
+    theirs = dict.fromkeys(("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"))
+    named = [
+        {
+            **theirs,
+            "OMPI_COMM_WORLD_RANK": str(rank),
+            "OMPI_COMM_WORLD_SIZE": "2",
+            "OMPI_COMM_WORLD_LOCAL_RANK": str(rank),
+        }
+        for rank in range(2)
+    ]
+    tree = recipe(world)
+    words = ("train", write_recipe(tree), f"output.dir={tmp_path / 'run'}")
+    ended = forked(*words, cwd=tmp_path, processes=2, environments=named)
+    assert ended.returncode == 0, ended.stderr
+    assert joined(tmp_path / "run") == (2, "DataParallel")
+    assert_alike(alone(forked, tree), tmp_path / "run")
+
+
+def joined(run: Path) -> tuple[int, str]:
+    """How many processes began a run, and under which engine."""
+    started = next(one for one in read_events(run / "events.jsonl") if isinstance(one, Started))
+    return int(started.environment["processes"]), str(started.environment["engine"])
+
+
+@pytest.mark.slow
+def test_the_same_command_on_two_machines_is_one_run(
+    write_recipe: Write, world: World, forked: Forked, tmp_path: Path
+) -> None:
+    """Two command lines, which differ in ``--node-rank`` alone; here both machines are this one."""
+    file = write_recipe(recipe(world))
+    words = [sys.executable, "-m", "luthier", "train", str(file), f"output.dir={tmp_path / 'run'}"]
+    words += ["--nodes", "2", "--rendezvous", f"127.0.0.1:{free_port()}"]
+    both = [
+        subprocess.Popen(
+            [*words, "--node-rank", str(rank)], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        for rank in (1, 0)
+    ]
+    try:
+        said = [one.communicate(timeout=200) for one in both]
+    finally:
+        for one in both:
+            one.kill()
+    assert [one.returncode for one in both] == [0, 0], said
+    assert said[1][0].count("the result") == 1 and said[0][0] == ""
+    assert joined(tmp_path / "run") == (2, "DataParallel")
+    assert_alike(alone(forked, recipe(world)), tmp_path / "run")
