@@ -106,6 +106,7 @@ def row(roles: Sequence[str], texts: Sequence[str], ascii_only: bool = True) -> 
 
 
 TEMPLATES = ["chatml", "llama3", "zephyr", "phi3", "qwen", "mistral", "alpaca", "vicuna", "firefly/qwen", "chatglm3"]
+TEMPLATES += ["llama3_1", "mistral_v3_tekken", "metharme", "fastchat/zero_shot"]
 
 
 @pytest.fixture(
@@ -146,7 +147,7 @@ def test_odd_rows_among_plain_ones_keep_their_places(tmp_path: Path, data: dict[
 
 def test_plain_rows_do_go_in_bulk(tmp_path: Path) -> None:
     rows = [row(roles, ["Where  is it?", "Here.\n\nOr there", "And?", "No."]) for roles in (*ROLES[:5], ROLES[8])]
-    for name in ("chatml", "llama3", "zephyr", "phi3", "firefly/qwen"):
+    for name in ("chatml", "llama3", "llama3_1", "zephyr", "phi3", "firefly/qwen"):
         maker = maker_of(tmp_path, name)
         told = Talks.of(maker.recipe, maker.template(), maker.encoder).told(block_of(rows))  # type: ignore[union-attr]
         assert told is not None and len(told.rows) >= 4 and sorted([*told.rows, *told.left]) == list(range(6)), name

@@ -188,6 +188,19 @@ def test_deepseek_v3_writes_calls_without_a_list_of_tools(encoder: Encoder) -> N
     )
 
 
+@pytest.mark.parametrize(
+    ("name", "ends"),
+    [
+        ("gemma4", ("<turn|>", "<|tool_response>")),
+        ("llama3_1", ("<|eot_id|>",)),
+        ("mistral_v2v3", ("</s>",)),
+        ("gemma", ("<end_of_turn>",)),
+    ],
+)
+def test_generation_stops_where_a_call_ends(encoder: Encoder, name: str, ends: tuple[str, ...]) -> None:
+    assert template_of(name, encoder).terminators() == ends
+
+
 THINKS = {"reasoning_content": "Hm."}
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -31,6 +32,7 @@ FOLDER = Path(__file__).parent / "templates"
 AUTO_ELSE = "auto/"
 """What stands before the template to take where the tokenizer has none."""
 
+_CALL = {"id": "call00001", "type": "function", "function": {"name": "f", "arguments": {}}}
 _LISTED = re.compile(r"\{#- control:(.*?)-#\}")
 _LIKELY = re.compile(r"<\|[^|<>{}\s'\"]+\|>")
 
@@ -188,10 +190,18 @@ class ChatTemplate:
         """All control tokens that end an answer; most templates have one."""
         if self._turns is not None:
             return self._turns.terminators()
-        probe = Example((Message("user", "a"), Message("assistant", "b", trained=True)), "data.template")
+        found = [self._end_of(Message("assistant", "b", trained=True))]
+        with suppress(TemplateError):
+            # A turn that calls tools may end in a token of its own.
+            found.append(self._end_of(Message("assistant", "", True, (_CALL,))))
+        return tuple(dict.fromkeys(end for end in found if end))
+
+    def _end_of(self, answer: Message) -> str:
+        """The control token that ends an answer, or nothing."""
+        probe = Example((Message("user", "a"), answer), "data.template")
         turn = next(span.text for span in self.spans(probe) if span.trained)
         ends = self._control.findall(turn)
-        return (ends[-1],) if ends and turn.endswith(ends[-1]) else ()
+        return str(ends[-1]) if ends and turn.endswith(ends[-1]) else ""
 
     def _with_system(self, example: Example) -> Example:
         if self._system and example.messages[0].role != "system":

@@ -206,9 +206,9 @@ class TurnTemplate:
             return
         parts = PLACES.split(piece)
         own = "".join(self._fixed.get(part, "") if odd else part for odd, part in _numbered(parts))
-        if not self._control.search(own):
+        if apart and not self._control.search(own):
             text = self._text(piece, values)
-            yield from [Span(text, trained, literal=True, apart=apart)] if text else []
+            yield from [Span(text, trained, literal=True, apart=True)] if text else []
             return
         texts: list[tuple[str, bool]] = [("", False)]
         for odd, part in _numbered(parts):
