@@ -4,6 +4,8 @@ A Llama of 62 million parameters (hidden 768, 7 layers, 8,000 ids) trains whole 
 checkpoint after each second one; then a copy of the run as it was after step 2 goes on to its end. Both are the real
 command in fresh processes (two but for ``single``), and the largest resident memory of each process, from its start to
 its end, is what the system counted (``ru_maxrss``). The runs are short of everything but weights: rows of 64 tokens.
+What one of two processes takes differs by a tenth from run to run, as its heap happens to be laid out; both together
+do not, so that the sum is what is judged.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ CASES: dict[str, dict[str, Any]] = {
     "zero-3": {"engine": "deepspeed", "stage": 3},
 }
 ALLOWED = 1.01
-"""Largest memory of a run that goes on, over that of one which was never stopped."""
+"""Largest memory of all processes of a run that goes on, over that of one which was never stopped."""
 
 
 def make(root: Path) -> None:
@@ -109,8 +111,10 @@ def main(cases: list[str]) -> int:
             as_it_was(root / case, 2)
             again = peaks(file, processes)
             for rank, (one, other) in enumerate(zip(whole, again, strict=True)):
-                above += other > one * ALLOWED
-                print(f"| {case} | {rank} | {one:,.0f} | {other:,.0f} | {other / one:.3f} |", flush=True)
+                print(f"| {case} | {rank} | {one:,.0f} | {other:,.0f} | {other / one:.3f} |")
+            ratio = sum(again) / sum(whole)
+            print(f"| {case} | all | {sum(whole):,.0f} | {sum(again):,.0f} | {ratio:.3f} |", flush=True)
+            above += ratio > ALLOWED
             shutil.rmtree(root / case)
     return int(above > 0)
 

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from luthier.errors import CheckpointError
@@ -30,10 +30,39 @@ from luthier.train.ranks import Ranks
 class State:
     """Everything a run needs to go on: tensors by name, and plain values."""
 
-    weights: dict[str, torch.Tensor]
-    optimizer: dict[str, torch.Tensor]
-    random: dict[str, torch.Tensor]
+    weights: Mapping[str, torch.Tensor]
+    optimizer: Mapping[str, torch.Tensor]
+    random: Mapping[str, torch.Tensor]
     progress: dict[str, Any]
+
+
+class OnDisk(Mapping[str, torch.Tensor]):
+    """The tensors of a safetensors file, each read whenever it is asked for: a process that goes on never holds what a
+    checkpoint has beside what it makes of it.
+
+    Raises:
+        OSError: the file is not there.
+        SafetensorError: it is none, or cut off.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        with safe_open(file, framework="pt") as opened:
+            self._names = dict.fromkeys(opened.keys())
+
+    def __getitem__(self, name: str) -> torch.Tensor:
+        if name not in self._names:
+            raise KeyError(name)
+        with safe_open(self._file, framework="pt") as opened:
+            # A copy, for the tensor itself would hold the pages of all that is read of the file.
+            tensor: torch.Tensor = opened.get_tensor(name).clone()
+        return tensor
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
 
 
 def save(folder: Path, name: str, state: State, ranks: Ranks | None = None) -> Path:
@@ -89,24 +118,25 @@ def _write_whole(aside: Path, state: State) -> None:
     (aside / "progress.json").write_text(json.dumps(state.progress, indent=1), encoding="utf-8")
 
 
-def load(path: Path, own: Mapping[str, torch.Tensor] | None = None) -> State:
+def load(path: Path, own: Mapping[str, torch.Tensor] | None = None, *, weights_only: bool = False) -> State:
     """Read a checkpoint whose wholeness has been checked.
 
     Args:
         path: its folder.
-        own: the model's parameters by name: what was shared out is read as those are shared out now.
+        own: the model's parameters by name: what was shared out is read as those are shared out now, weights into
+            them.
+        weights_only: leave the optimiser's state unread.
 
     Raises:
         CheckpointError: a file of it cannot be read.
     """
     try:
-        parts = {
-            part: load_file(path / f"{part}.safetensors") if (path / f"{part}.safetensors").exists() else {}
-            for part in ("weights", "optimizer", "random")
-        }
-        for part in ("weights", "optimizer"):
-            if (path / part).is_dir():
-                parts[part] |= read_parts(path / part, own or {})
+        parts: dict[str, Mapping[str, torch.Tensor]] = {"optimizer": {}}
+        for part in ("weights", "random") if weights_only else ("weights", "optimizer", "random"):
+            file, folder = path / f"{part}.safetensors", path / part
+            parts[part] = OnDisk(file) if file.exists() else {}
+            if folder.is_dir():
+                parts[part] = {**parts[part], **read_parts(folder, own or {})}
         progress = json.loads((path / "progress.json").read_text(encoding="utf-8"))
     except (OSError, ValueError, SafetensorError) as error:
         raise CheckpointError(
@@ -148,7 +178,7 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tenso
     }
 
 
-def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, torch.Tensor]) -> None:
+def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, torch.Tensor]) -> None:
     """Put a saved state back, each tensor in the type it was saved in.
 
     Raises:
@@ -178,7 +208,7 @@ def random_tensors(device: torch.device) -> dict[str, torch.Tensor]:
     return states
 
 
-def restore_random(states: dict[str, torch.Tensor], device: torch.device) -> None:
+def restore_random(states: Mapping[str, torch.Tensor], device: torch.device) -> None:
     """Put saved generator states back; without any they stay as they are."""
     if "cpu" in states:
         torch.set_rng_state(states["cpu"])

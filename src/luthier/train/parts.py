@@ -38,11 +38,14 @@ def write_parts(folder: Path, tensors: Mapping[str, torch.Tensor], ranks: Ranks)
 def read_parts(folder: Path, own: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """What a folder holds, in pieces such as this process holds of ``own``, whole where that is.
 
+    What has the name, shape and type of one of ``own`` is read into it: weights take no memory beside the model's.
+
     Raises:
         OSError: a file cannot be read.
     """
     targets = {
-        key: _target(shape, kind, own.get(key.partition("|")[0])) for key, (shape, kind) in _shapes(folder).items()
+        key: _target(shape, kind, own.get(key.partition("|")[0]), into=key in own)
+        for key, (shape, kind) in _shapes(folder).items()
     }
     try:
         with warnings.catch_warnings():
@@ -59,8 +62,10 @@ def _shapes(folder: Path) -> dict[str, tuple[torch.Size, torch.dtype]]:
     return {key: (one.size, one.properties.dtype) for key, one in metadata.items()}  # type: ignore[union-attr]
 
 
-def _target(shape: torch.Size, kind: torch.dtype, like: torch.Tensor | None) -> torch.Tensor:
+def _target(shape: torch.Size, kind: torch.dtype, like: torch.Tensor | None, *, into: bool) -> torch.Tensor:
     if isinstance(like, DTensor) and like.shape == shape:
+        if into and like.dtype is kind:
+            return like.detach()
         return torch.zeros_like(like, dtype=kind, requires_grad=False)
     return torch.empty(shape, dtype=kind)
 

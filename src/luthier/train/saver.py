@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Thread
@@ -77,7 +78,7 @@ class Saver:
 def _copied(state: checkpoint.State) -> checkpoint.State:
     """The state as it is now, on the CPU: steps to come do not change it."""
 
-    def copies(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    def copies(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         return {name: one.detach().to("cpu", copy=True) for name, one in tensors.items()}
 
     return replace(state, weights=copies(state.weights), optimizer=copies(state.optimizer), random=copies(state.random))

@@ -18,10 +18,15 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(not installed("deepspeed"), reason="DeepSpeed is not installed"),
 ]
-OFFLOADED = {"stage": 3, "offload_optimizer": True, "offload_parameters": True}
+STAGES: dict[str, dict[str, Any]] = {
+    "1": {"stage": 1},
+    "2": {"stage": 2},
+    "2-offloaded": {"stage": 2, "offload_optimizer": True},
+    "3-offloaded": {"stage": 3, "offload_optimizer": True, "offload_parameters": True},
+}
 
 
-@pytest.mark.parametrize("parallel", [{"stage": 1}, {"stage": 2}, OFFLOADED], ids=["1", "2", "3-offloaded"])
+@pytest.mark.parametrize("parallel", STAGES.values(), ids=STAGES)
 def test_two_processes_train_as_one_does_and_go_on_as_if_never_stopped(
     parallel: dict[str, Any], world: World, write_recipe: Write, forked: Forked, tmp_path: Path
 ) -> None:

@@ -70,6 +70,18 @@ def test_two_processes_train_as_one_does_and_one_goes_on_and_two_again(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("stage", [2, 3])
+def test_the_best_weights_come_back_after_an_evaluation_that_nothing_was_saved_after(
+    stage: int, world: World, write_recipe: Write, forked: Forked, tmp_path: Path
+) -> None:
+    """No later evaluation is better by enough, so that the first one's weights are the result."""
+    evaluate = {"at_start": False, "keep_best": True, "threshold": 100.0}
+    tree = recipe(world, parallel={**FSDP, "stage": stage}, evaluate=evaluate, checkpoint={"every": "never"})
+    run(forked, write_recipe(tree), tmp_path / "two", 2)
+    assert_alike(alone(forked, tree), tmp_path / "two")
+
+
+@pytest.mark.slow
 @pytest.mark.skipif(not installed("bitsandbytes"), reason="bitsandbytes is not installed")
 @pytest.mark.parametrize(("storage", "compute"), [("bf16", "fp32"), ("uint8", "bf16")])
 def test_packed_bits_are_shared_out(

@@ -219,8 +219,9 @@ class ZeroRedundancy(SingleDevice):
         self.put(model, state.weights)
         own = dict(model.named_parameters())
         split = {key: key.rpartition("|")[::2] for key in state.optimizer}
-        numbers = {entry: state.optimizer[key] for key, (_, entry) in split.items() if not state.optimizer[key].ndim}
-        names = {entry for _, entry in split.values()} - numbers.keys()
+        some = {entry: key for key, (_, entry) in split.items()}
+        numbers = {entry: one for entry, key in some.items() if not (one := state.optimizer[key]).ndim}
+        names = some.keys() - numbers.keys()
         for flat in self._flat:
             self._inner.state[flat] = {name: torch.zeros_like(flat) for name in sorted(names)}
             self._inner.state[flat] |= {name: one.clone() for name, one in numbers.items()}

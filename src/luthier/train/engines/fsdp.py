@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import MethodType
 from typing import Any, cast
@@ -137,6 +137,15 @@ class FullyShared(SingleDevice):
         """This process's parts, as DTensors."""
         reshard(model)
         return super().state(model, optimizer, weights_only=weights_only)
+
+    def put(self, model: torch.nn.Module, weights: Mapping[str, torch.Tensor]) -> None:
+        """Give this process's parts saved values; a layer that is still whole from an evaluation is given up before.
+
+        Raises:
+            CheckpointError: the model has no such parameters.
+        """
+        reshard(model)
+        super().put(model, weights)
 
 
 def transformer(model: torch.nn.Module) -> torch.nn.Module:
