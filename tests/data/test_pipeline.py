@@ -627,4 +627,4 @@ def test_a_hub_dataset_that_changed_is_prepared_anew(world: World, monkeypatch: 
     assert not cached and list(store.origins) == [f"acme/talks[train]:#{n}" for n in range(1, 5)]
     pinned = recipe_of(world, data={"train": [{"path": "acme/talks", "revision": "old"}]})
     assert not prepared(pinned, world.model)[1]
-    assert asked[-1] == ("acme/talks", None, {"split": "train", "revision": "old"})
+    assert asked[-1] == ("acme/talks", None, {"split": "train", "revision": "old", "streaming": False})
