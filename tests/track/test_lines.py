@@ -91,7 +91,7 @@ def test_comet(calls: Calls, monkeypatch: pytest.MonkeyPatch) -> None:
             "workspace": "team",
             "experiment_key": "abc",
             "online": True,
-            "experiment_config": {"name": "one", "tags": ["a"]},
+            "experiment_config": {"name": "one", "tags": ["a"], "offline_directory": IDENTITY.folder},
         },
     )
     assert [(name, values) for name, values, _ in calls[1:]] == [
