@@ -14,7 +14,7 @@ import torch
 from transformers import AutoTokenizer
 
 from luthier.record.events import Stepped, Warned, read_events
-from luthier.train import session
+from luthier.train import built
 from tests.conftest import World, write_csv, write_jsonl
 from tests.processes import Forked
 from tests.train.engines.children import tampered
@@ -73,7 +73,7 @@ class Broken(torch.autograd.Function):
 
 def spoiled(cause: str, token: int, held: Path, rank: int) -> None:
     """Let the model spoil the loss or the gradient of batches with a token, and note who has had one."""
-    real = session.build_model
+    real = built.build_model
 
     def build(*given: Any, **named: Any) -> Any:
         model = real(*given, **named)
@@ -94,7 +94,7 @@ def spoiled(cause: str, token: int, held: Path, rank: int) -> None:
         model.get_submodule("model.layers.1.mlp.down_proj").register_forward_hook(spoil)
         return model
 
-    session.build_model = build
+    built.build_model = build
 
 
 @pytest.mark.parametrize("cause", ["loss", "gradient"])
