@@ -18,6 +18,7 @@ from luthier.recipe import Recipe
 from luthier.train.checkpoint import of_this_rank
 from luthier.train.launch import free_port
 from luthier.train.ranks import Lost, Ranks, faults_of, is_broken_exchange, join
+from tests.train.engines.children import at_once
 
 
 @pytest.mark.parametrize(("items", "count"), [(4, 2), (3, 2), (1, 3), (5, 1)])
@@ -91,3 +92,17 @@ def test_a_first_process_that_stands_still_is_not_waited_for_without_end() -> No
 def test_a_first_process_that_dies_is_told_of() -> None:
     said = told_by_the_second(lambda ranks: ranks.after_first("preparing", lambda: os._exit(1)))
     assert "rank 0, where the others meet, is gone" in said
+
+
+def _slow_to_hear(place: Place) -> None:
+    ranks = join(Recipe(), place)
+    if place.rank:  # it looks once a second
+        asleep = time.sleep
+        time.sleep = lambda _: asleep(1.0)
+    ranks.after_first("the last exchange", lambda: None if place.rank else time.sleep(0.3))
+    ranks.part()
+    os._exit(0)
+
+
+def test_the_first_process_stays_until_all_have_heard_its_last_word() -> None:
+    assert at_once(2, _slow_to_hear) == [0, 0]

@@ -144,6 +144,19 @@ class Ranks:
         self.store.set(f"done/{name}", "1")
         return done
 
+    def part(self) -> None:
+        """Part from the others once all is done. Process 0 keeps what they tell one another, and waits until each of
+        them has heard its last word, or for PATIENCE seconds."""
+        if self.count > 1:
+            with suppress(RuntimeError, ValueError):
+                self.store.set(f"parted/{self.index}", "1")
+                end = time.monotonic() + PATIENCE
+                everyone = [f"parted/{index}" for index in range(self.count)]
+                while self.first and not self.store.check(everyone) and time.monotonic() < end:
+                    time.sleep(0.02)
+        if dist.is_initialized():
+            dist.destroy_process_group()
+
     def _await_first(self, key: str) -> None:
         heard, since = b"", time.monotonic()
         with self.guarded():
@@ -308,9 +321,3 @@ def join(recipe: Recipe, place: World | None = None, *, alone: bool = True) -> R
     own = PrefixStore("luthier", store)
     own.set_timeout(timedelta(seconds=PATIENCE))
     return Ranks(place.rank, place.size, place.local, own, control, recipe.parallel.timeout)
-
-
-def leave() -> None:
-    """Part from the others, once all is done."""
-    if dist.is_initialized():
-        dist.destroy_process_group()

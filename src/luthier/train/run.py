@@ -27,7 +27,7 @@ from luthier.track.tracking import Tracking
 from luthier.train.display import Display
 from luthier.train.interrupt import Asked, Interrupted, interruptions
 from luthier.train.prepare import Inputs, prepare_inputs
-from luthier.train.ranks import Lost, Ranks, join, leave
+from luthier.train.ranks import Lost, Ranks, join
 from luthier.train.resume import Start, as_begun, decide
 from luthier.train.room import check_room
 
@@ -65,7 +65,7 @@ def run(reading: Reading, display: Display) -> RunFolder:
         if ranks.failed(error):
             raise
         raise SystemExit(2) from error
-    leave()
+    ranks.part()
     return folder
 
 
