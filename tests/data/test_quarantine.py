@@ -101,6 +101,7 @@ def test_a_giant_line_is_one_bad_row(
     assert list(store.origins) == [f"{path}:{first}", f"{path}:{first + 2}"]
     (row,) = map(json.loads, Path(store.summary["quarantine"]).read_text().splitlines())
     assert row["_place"] == f"{path}:{first + 1}" and "1,000 characters" in row["_reason"]
+    assert row["_remedy"] == "break it into rows of their own"
     assert "word word" in row["_row"] and len(row["_row"]) < 2000
 
 

@@ -10,11 +10,13 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import yaml
+
+from tests.serving import serving
 
 TOKEN = "hf_loopbackSecretTokenOfNobody"
 
@@ -193,15 +195,8 @@ ROUTES = (
 @contextmanager
 def running() -> Iterator[Hub]:
     hub = Hub()
-    handler = type("Bound", (Handler,), {"hub": hub})
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        server.daemon_threads = True
-        hub.url = f"http://127.0.0.1:{server.server_address[1]}"
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
+    with serving(type("Bound", (Handler,), {"hub": hub})) as hub.url:
         try:
             yield hub
         finally:
             hub.go_on.set()
-            server.shutdown()
-            thread.join()

@@ -48,6 +48,14 @@ def csv_rows(file: TextIO, path: Path, delimiter: str) -> Iterator[tuple[int, di
             yield number, _row(cells, header, f"{path}:{number}"), sum(map(len, cells))
 
 
+class _Overlong(csv.Error):
+    """A line that is longer than a row may be."""
+
+    def __init__(self, fault: Fault) -> None:
+        super().__init__(f"it {fault.reason}")
+        self.remedy = fault.remedy
+
+
 class _Lines:
     """The lines of a file for ``csv``, and those of the row that is being read."""
 
@@ -69,7 +77,7 @@ class _Lines:
         self.number += 1
         self._hold(line if isinstance(line, str) else str(line.raw))
         if isinstance(line, Broken):
-            raise csv.Error(f"it {line.fault.reason}")
+            raise _Overlong(line.fault)
         return line
 
     def _hold(self, line: str) -> None:
@@ -80,7 +88,8 @@ class _Lines:
 
 def _no_csv(error: csv.Error, path: Path, number: int, text: _Lines) -> Fault:
     more = f" (the row goes on to line {text.number:,})" if text.number > number else ""
-    return Fault(f"is not CSV: {error}{more}", f"{path}:{number}", _QUOTES)
+    remedy = error.remedy if isinstance(error, _Overlong) else _QUOTES
+    return Fault(f"is not CSV: {error}{more}", f"{path}:{number}", remedy)
 
 
 def _row(cells: list[str], header: list[str], origin: str) -> dict[str, Any] | Broken:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
 from luthier.data.block import Block, between
 from luthier.data.read_file import Numbered, in_blocks
 from luthier.data.split import name_of, stretches_of
-from luthier.errors import DataError, Fault
+from luthier.errors import DataError
 from luthier.recipe.data import Source
 
 
@@ -51,55 +52,62 @@ def _blocks(name: str, rows: Iterator[tuple[int, Any]]) -> Iterator[Block]:
 
 
 def _downloaded(source: Source) -> Any:
-    return _asked(source.path, source.name, source.split, source.revision, tuple(source.files), streaming=False)
+    return _asked(*_named(source, source.split))
 
 
 def _streamed(source: Source, split: str) -> Any:
-    return _opened(source.path, source.name, split, source.revision, tuple(source.files))
+    return _opened(*_named(source, split))
+
+
+def _named(source: Source, split: str) -> tuple[str, str | None, str, str | None, tuple[str, ...]]:
+    return source.path, source.name, split, source.revision, tuple(source.files)
 
 
 @lru_cache(maxsize=64)
-def _opened(path: str, name: str | None, split: str, revision: str | None, files: tuple[str, ...]) -> Any:
+def _opened(*named: Any) -> Any:
     """A streamed dataset, whose rows begin anew whenever they are asked for; finding its files takes many requests."""
-    return _asked(path, name, split, revision, files, streaming=True)
+    return _asked(*named, streaming=True)
 
 
 def _asked(
-    path: str, name: str | None, split: str, revision: str | None, files: tuple[str, ...], streaming: bool
+    path: str,
+    name: str | None,
+    split: str,
+    revision: str | None,
+    files: tuple[str, ...],
+    *,
+    streaming: bool = False,
 ) -> Any:
     import datasets
 
-    named = {"data_files": list(files)} if files else {}
-    try:
-        return datasets.load_dataset(path, name, split=split, revision=revision, streaming=streaming, **named)
-    except Exception as error:
-        raise _unavailable(path, error) from error
+    given = {"data_files": list(files)} if files else {}
+    with _errors(path):
+        return datasets.load_dataset(path, name, split=split, revision=revision, streaming=streaming, **given)
 
 
 def _of_hub(rows: Any, source: Source) -> Iterator[Any]:
     """The rows as they come; the connection may end at any of them."""
-    try:
+    with _errors(source.path):
         yield from rows
-    except Exception as error:
-        raise _unavailable(source.path, error) from error
 
 
 @lru_cache(maxsize=64)
 def _commit(path: str, revision: str | None) -> str:
     import huggingface_hub
 
-    try:
+    with _errors(path):
         return str(huggingface_hub.HfApi().dataset_info(path, revision=revision).sha)
+
+
+@contextmanager
+def _errors(path: str) -> Iterator[None]:
+    """Whatever the hub or its libraries answer with, as an error of the data."""
+    try:
+        yield
     except Exception as error:
-        raise _unavailable(path, error) from error
-
-
-def _unavailable(path: str, error: Exception) -> DataError:
-    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    return DataError(
-        Fault(
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise DataError(
             f"cannot be had from the hub: {reason}",
-            path,
-            "check the name and the connection, or give a local file",
-        )
-    )
+            place=path,
+            remedy="check the name and the connection, or give a local file",
+        ) from error

@@ -45,16 +45,15 @@ def in_blocks(name: str, rows: Iterable[Numbered]) -> Iterator[Block]:
 
 
 def _jsonl(path: Path) -> Iterator[Block]:
-    lines = enumerate(lines_of(path), 1)
-    return in_blocks(str(path), ((number, line, _size(line)) for number, line in lines if not _blank(line)))
+    return in_blocks(str(path), _jsonl_rows(path))
 
 
-def _blank(line: bytes | Broken) -> bool:
-    return not isinstance(line, Broken) and line.isspace()
-
-
-def _size(line: bytes | Broken) -> int:
-    return 0 if isinstance(line, Broken) else len(line)
+def _jsonl_rows(path: Path) -> Iterator[Numbered]:
+    for number, line in enumerate(lines_of(path), 1):
+        if isinstance(line, Broken):
+            yield number, line, 0
+        elif not line.isspace():
+            yield number, line, len(line)
 
 
 def _json(path: Path) -> Iterator[Block]:

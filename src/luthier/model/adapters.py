@@ -140,8 +140,9 @@ def open_adapter(
     config.inference_mode = not trains
     if dropout is not None and hasattr(config, "lora_dropout"):
         config.lora_dropout = dropout
-    # What PEFT saves is the prefix that a network made, and neither the network nor a way back to it.
-    config.prefix_projection = False
+    if hasattr(config, "prefix_projection"):
+        # What PEFT saves is the prefix that a network made, and neither the network nor a way back to it.
+        config.prefix_projection = False
     try:
         if not config.is_prompt_learning:
             return PeftModel.from_pretrained(model, directory, config=config, is_trainable=trains)
