@@ -18,7 +18,7 @@ from luthier.plan.instead import installed
 from luthier.recipe.validate import build
 from luthier.train.engines.fsdp import FullyShared, units
 from luthier.train.launch import free_port
-from luthier.train.ranks import join, leave
+from luthier.train.ranks import join
 from tests.conftest import World
 from tests.processes import Forked
 from tests.train.engines.runs import (
@@ -110,7 +110,7 @@ def _look(rank: int, port: int, tree: dict[str, Any], model: str) -> None:
             assert all(torch.equal(one, before[name]) for name, one in wrapped.named_parameters())
     assert all(isinstance(one, DTensor) for one in wrapped.parameters())
     ranks.together("the end")
-    leave()
+    ranks.part()
 
 
 def test_every_parameter_is_a_part_and_whole_where_it_is_asked_for(world: World) -> None:

@@ -17,7 +17,7 @@ from luthier.model.load import build_model
 from luthier.recipe.validate import build
 from luthier.train import run as whole_run
 from luthier.train.engines.fsdp import FullyShared
-from luthier.train.ranks import join, leave
+from luthier.train.ranks import join
 from tests.conftest import World
 from tests.processes import Forked
 from tests.train.engines.children import at_once, tampered
@@ -44,7 +44,7 @@ def test_under_hybrid_sharding_each_machine_holds_the_whole_once(world: World) -
             assert here == (place.rank == 0)
             assert not here or all(torch.equal(one, before[name]) for name, one in built.named_parameters())
         ranks.together("the end")
-        leave()
+        ranks.part()
 
     assert at_once(4, hold) == [0] * 4
 
