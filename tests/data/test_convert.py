@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from luthier.data.convert import MOST_SHOWN, attempts_of, detect
+from luthier.data.corpus import examples
 from luthier.data.example import Example, Message, Row
-from luthier.data.pipeline import examples
 from luthier.errors import DataError, Fault, RecipeError
 from luthier.recipe import Recipe
 from luthier.recipe.data import Data, Source

@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 
 from luthier.data import lines
+from luthier.data.cache_key import cache_entry
 from luthier.data.encoder import Encoder
-from luthier.data.pipeline import cache_entry, prepare
+from luthier.data.pipeline import prepare
 from luthier.data.source import files_of, rows_of
 from luthier.errors import DataError, Fault
 from luthier.recipe import Recipe

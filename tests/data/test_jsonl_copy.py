@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from luthier.data.corpus import examples
 from luthier.data.jsonl_copy import with_copies
-from luthier.data.pipeline import examples
 from luthier.errors import DataError
 from luthier.recipe import Recipe
 from luthier.recipe.validate import build

@@ -19,10 +19,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from luthier.data import pipeline
 from luthier.data.cache import alone
+from luthier.data.cache_key import cache_entry
+from luthier.data.corpus import examples, texts
 from luthier.data.encoder import Encoder
-from luthier.data.pipeline import cache_entry, examples, prepare, split_holdout, texts
+from luthier.data.holdout import split_holdout
+from luthier.data.pipeline import prepare
+from luthier.data.preparation import CHUNK
 from luthier.data.store import TokenStore
 from luthier.data.template import template_source
 from luthier.errors import DataError
@@ -78,11 +81,11 @@ def test_sources_follow_one_another(world: World, rows: Path) -> None:
 
 
 def test_chunks_leave_no_seams(world: World, tmp_path: Path) -> None:
-    count = 2 * pipeline.CHUNK + 3
+    count = 2 * CHUNK + 3
     path = write_jsonl(tmp_path / "many.jsonl", [{"text": f"Number {n}."} for n in range(count)])
     told: list[int] = []
     store, _ = prepared(recipe(world, path), world.model, told.append)
-    assert told == [pipeline.CHUNK, 2 * pipeline.CHUNK, count]
+    assert told == [CHUNK, 2 * CHUNK, count]
     assert [tokens.origin for tokens in store] == [f"{path}:{number}" for number in range(1, count + 1)]
     assert store.summary["rows"] == count
 
@@ -470,14 +473,14 @@ def process(world: World, rows: Path, how: str) -> subprocess.Popen[str]:
 
 
 def test_a_preparation_that_is_killed_leaves_nothing_that_is_read(world: World, tmp_path: Path) -> None:
-    path = write_jsonl(tmp_path / "many.jsonl", [{"text": f"Number {n}."} for n in range(2 * pipeline.CHUNK)])
+    path = write_jsonl(tmp_path / "many.jsonl", [{"text": f"Number {n}."} for n in range(2 * CHUNK)])
     dying = process(world, path, "die")
     dying.communicate("go\n", timeout=60)
     assert dying.returncode == -signal.SIGKILL
     wanted = recipe(world, path)
     assert not (cache_entry(wanted, wanted.data.train, world.model, Encoder.open(world.model))).exists()
     store, cached = prepared(wanted, world.model)
-    assert not cached and len(store) == 2 * pipeline.CHUNK
+    assert not cached and len(store) == 2 * CHUNK
 
 
 def test_two_processes_can_prepare_the_same_rows_at_once(world: World, tmp_path: Path) -> None:

@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 from luthier.data import lines
+from luthier.data.corpus import examples
 from luthier.data.encoder import Encoder
-from luthier.data.pipeline import Preparation, examples, prepare
+from luthier.data.pipeline import prepare
+from luthier.data.preparation import Preparation
 from luthier.errors import DataError, TemplateError
 from tests.conftest import World, write_jsonl
 from tests.data.made import recipe_of

@@ -14,8 +14,9 @@ import pytest
 
 from luthier.data.batch import collate
 from luthier.data.encoder import Encoder
+from luthier.data.holdout import split_holdout
 from luthier.data.order import feed_of
-from luthier.data.pipeline import prepare, split_holdout
+from luthier.data.pipeline import prepare
 from luthier.data.store import collect
 from luthier.data.tokens import Tokens
 from luthier.errors import DataError

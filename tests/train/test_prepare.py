@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from luthier.data.pipeline import split_holdout
+from luthier.data.holdout import split_holdout
 from luthier.train.prepare import Inputs, prepare_inputs
 from tests.conftest import World, write_jsonl
 from tests.data.made import recipe_of

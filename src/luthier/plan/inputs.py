@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from luthier.data.cache import alone, content_key, entry, keep
-from luthier.data.pipeline import texts
+from luthier.data.corpus import texts
 from luthier.data.source import files_of
 from luthier.errors import ModelError
 from luthier.model.chatglm import is_chatglm

@@ -10,14 +10,17 @@ from pathlib import Path
 
 import numpy as np
 
+from luthier.data.cache_key import cache_entry
+from luthier.data.corpus import examples
 from luthier.data.encoder import Encoder
 from luthier.data.example import Example
+from luthier.data.holdout import split_holdout
 from luthier.data.json_rows import json_rows
 from luthier.data.lines import bounded
 from luthier.data.order import feed_of
 from luthier.data.origins import Origins
 from luthier.data.pack import Ints
-from luthier.data.pipeline import CHUNK, Preparation, cache_entry, examples, split_holdout
+from luthier.data.preparation import CHUNK, Preparation
 from luthier.data.read_file import rows_known
 from luthier.data.source import files_of, rows_taken
 from luthier.data.store import TokenStore, load

@@ -9,13 +9,16 @@ from pathlib import Path
 
 import numpy as np
 
+from luthier.data.corpus import examples
 from luthier.data.duplicates import copies
 from luthier.data.encoder import Encoder
 from luthier.data.example import Example
 from luthier.data.fill import told_of
+from luthier.data.holdout import split_holdout
 from luthier.data.jsonl_copy import with_copies
 from luthier.data.order import Feed, feed_of
-from luthier.data.pipeline import Preparation, examples, prepare, split_holdout
+from luthier.data.pipeline import prepare
+from luthier.data.preparation import Preparation
 from luthier.data.store import TokenStore
 from luthier.data.template import ChatTemplate
 from luthier.errors import DataError

@@ -9,10 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from luthier.data.corpus import examples
 from luthier.data.encoder import Encoder
 from luthier.data.example import Example
-from luthier.data.pipeline import Preparation, examples, prepare
+from luthier.data.pipeline import prepare
 from luthier.data.preference import PAIRED, SINGLE
+from luthier.data.preparation import Preparation
 from luthier.data.store import TokenStore
 from luthier.data.template import ChatTemplate
 from luthier.errors import Fault, ModelError, RunError

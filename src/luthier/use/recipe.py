@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from luthier.data.pipeline import examples
+from luthier.data.corpus import examples
 from luthier.dialects import read, read_text
 from luthier.dialects.document import to_yaml
 from luthier.model.adapter_files import result_directory
