@@ -274,10 +274,7 @@ def field(trl: str | None) -> dict[str, list[tuple[str, str, str, str]]]:
         *((f"TRL, {name}", trl or "", THEIRS, setting) for name, setting in theirs),
         ("transformers.Trainer, padded", sys.executable, THEIRS, "trainer 4"),
     ]
-    return {
-        "bf16": every,
-        "fp32": [one for one in every if "LoRA" not in one[0]],
-    }
+    return dict.fromkeys(("bf16", "fp32"), every)
 
 
 def main(rounds: int, trl: str | None, precisions: list[str], out: Path | None, only: list[str]) -> None:

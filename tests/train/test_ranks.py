@@ -6,7 +6,9 @@ import multiprocessing
 import os
 import time
 from collections.abc import Callable
+from functools import partial
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -106,3 +108,19 @@ def _slow_to_hear(place: Place) -> None:
 
 def test_the_first_process_stays_until_all_have_heard_its_last_word() -> None:
     assert at_once(2, _slow_to_hear) == [0, 0]
+
+
+def _told_by_the_first(place: Place, sign: Path) -> None:
+    ranks = join(Recipe(), place)
+    tells = ranks.failed(RunError("the same for all"))
+    assert tells == ranks.first
+    if tells:
+        time.sleep(1.0)
+        sign.touch()
+        os._exit(2)
+    os._exit(2 if sign.exists() else 1)
+
+
+def test_the_others_end_after_the_first_has_told_what_is_wrong(tmp_path: Path) -> None:
+    """A launcher that ends all once one has ended in error would else take the word from the one that has it."""
+    assert at_once(2, partial(_told_by_the_first, sign=tmp_path / "told")) == [2, 2]

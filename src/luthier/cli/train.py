@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from typing import Annotated
 
 import typer
@@ -11,7 +12,7 @@ from luthier.cli.arguments import Data, Dialect, File, Model, Strict, Words, com
 from luthier.cli.given import reading_of
 from luthier.environment import world
 from luthier.errors import Fault, LuthierError, RunError
-from luthier.train.launch import Machines, launch
+from luthier.train.launch import LAST_WORD, Machines, launch
 
 Processes = Annotated[int, typer.Option("--processes", min=1, help="Processes on this machine (one a GPU).")]
 Nodes = Annotated[int, typer.Option("--nodes", min=1, help="Machines that share the run; give the command on each.")]
@@ -47,6 +48,7 @@ def command(
     except LuthierError:
         if place.rank == 0:
             raise
+        time.sleep(LAST_WORD)
         raise typer.Exit(2) from None
     from rich.console import Console
     from rich.markup import escape

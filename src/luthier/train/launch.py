@@ -23,6 +23,10 @@ GRACE = 20.0
 """Seconds that the others have to end by themselves once one has failed; then they are stopped, and killed after as
 many again."""
 
+LAST_WORD = 3.0
+"""Seconds that a process which has nothing to tell leaves the first one to tell why all stop: srun, torchrun and mpirun
+end every process as soon as one of them ends in error."""
+
 PORT = 29_400
 """Where machines meet when the user names no port; torchrun's own default."""
 

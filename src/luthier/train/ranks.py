@@ -22,7 +22,7 @@ from torch._C._distributed_c10d import PrefixStore, TCPStore
 from luthier.environment import World, take_place, world
 from luthier.errors import Fault, LuthierError, RunError
 from luthier.recipe import Recipe
-from luthier.train.launch import free_port
+from luthier.train.launch import LAST_WORD, free_port
 
 T = TypeVar("T")
 
@@ -209,8 +209,15 @@ class Ranks:
     def failed(self, error: BaseException) -> bool:
         """Tell the others why this process stops; returns whether it is the one to tell the user.
 
-        Process 0 tells what all have in common and what the others told it; another one what is its own.
+        Process 0 tells what all have in common and what the others told it; another one what is its own, and one that
+        has nothing to tell leaves it time to.
         """
+        tells = self._tells(error)
+        if not tells:
+            time.sleep(LAST_WORD)
+        return tells
+
+    def _tells(self, error: BaseException) -> bool:
         if self.count == 1 or self.store is None:
             return self.first
         told = [[f.reason, f.place, f.remedy] for f in faults_of(error)]

@@ -26,6 +26,7 @@ from luthier.redaction import redacted
 from luthier.track.tracking import Tracking
 from luthier.train.display import Display
 from luthier.train.interrupt import Asked, Interrupted, interruptions
+from luthier.train.launch import LAST_WORD
 from luthier.train.prepare import Inputs, prepare_inputs
 from luthier.train.ranks import Lost, Ranks, join
 from luthier.train.resume import Start, as_begun, decide
@@ -46,6 +47,8 @@ def run(reading: Reading, display: Display) -> RunFolder:
     reading = _as_begun(reading)
     found = verdict(reading)
     if found.refused:
+        if place.rank > 0:
+            time.sleep(LAST_WORD)
         raise _silenced(place.rank == 0, RunError(*found.refused), 2)
     engine = engine_of(found.recipe, place.size).name
     ranks = join(found.recipe, alone=engine == "single")

@@ -1,0 +1,116 @@
+"""Allocations of schedulers that are really there: Slurm's own daemons, and Open MPI's mpirun."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import World
+from tests.processes import Forked
+from tests.train.engines.runs import alone, assert_alike, recipe
+from tests.train.slurm_cluster import Cluster, cluster, lacking
+from tests.train.test_launch import joined
+
+Write = Callable[..., Path]
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    if missing := lacking():
+        pytest.skip(f"Slurm cannot be started here: no {', '.join(missing)}")
+    with cluster(tmp_path_factory.mktemp("slurm")) as made:
+        yield made
+
+
+def written(file: Path, *words: str) -> Path:
+    """The batch script that the command writes."""
+    out = file.with_suffix(".sbatch")
+    command = [sys.executable, "-m", "luthier", "launch", str(file), "--slurm", "--gpus", "0", "--out", str(out)]
+    done = subprocess.run([*command, *words], cwd=file.parent, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return out
+
+
+def output(script: Path, job: str) -> str:
+    return (script.parent / f"luthier-{job}.out").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(("processes", "nodes"), [(2, 1), (1, 2)])
+def test_a_script_that_slurm_runs_trains_as_one_process_does(
+    processes: int, nodes: int, slurm: Cluster, world: World, write_recipe: Write, forked: Forked, tmp_path: Path
+) -> None:
+    tree = recipe(world)
+    script = written(
+        write_recipe(tree), f"output.dir={tmp_path / 'run'}", "--processes", str(processes), "--nodes", str(nodes)
+    )
+    job = slurm.submit(script)
+    known = slurm.ended(job)
+    assert (known["JobState"], known["NumNodes"]) == ("COMPLETED", str(nodes)), output(script, job)
+    assert output(script, job).count("the result") == 1
+    assert joined(tmp_path / "run") == (2, "DataParallel")
+    assert_alike(alone(forked, tree), tmp_path / "run")
+
+
+def test_a_job_that_is_told_to_end_saves_and_goes_on_when_it_is_submitted_again(
+    slurm: Cluster, world: World, write_recipe: Write, tmp_path: Path
+) -> None:
+    """By the signal that ``#SBATCH --signal`` asks for, sent as Slurm sends it: to every process of the step."""
+    tree = recipe(world, batch={"steps": 100_000}, checkpoint={"every": 50_000}, evaluate={"every": "never"})
+    run = tmp_path / "run"
+    script = written(write_recipe(tree), f"output.dir={run}", "--processes", "2")
+    first = slurm.submit(script)
+    steps(run, 3)
+    slurm.call("scancel", "--signal=TERM", first)
+    slurm.ended(first)
+    assert output(script, first).count("stopped by SIGTERM") == 1
+    [kept] = (run / "checkpoints").glob("step-*")
+    reached = int(kept.name.removeprefix("step-"))
+    second = slurm.submit(script)
+    steps(run, reached + 2)
+    slurm.call("scancel", "--signal=TERM", second)
+    slurm.ended(second)
+    said = output(script, second)
+    assert "going on from" in said and kept.name in said
+
+
+def steps(run: Path, count: int) -> None:
+    """Wait until a run has taken so many steps."""
+    end, events = time.monotonic() + 150, run / "events.jsonl"
+    while not (events.exists() and f'"step", "step": {count},' in events.read_text(encoding="utf-8")):
+        assert time.monotonic() < end, f"it does not get to step {count}"
+        time.sleep(0.2)
+
+
+def test_a_job_whose_rows_are_wrong_fails_with_one_error(
+    slurm: Cluster, world: World, write_recipe: Write, tmp_path: Path
+) -> None:
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text('{"conversations": 1}\n', encoding="utf-8")
+    tree = recipe(world, data={"train": [{"path": str(rows), "format": "messages"}]})
+    script = written(write_recipe(tree), f"output.dir={tmp_path / 'run'}", "--processes", "2")
+    job = slurm.submit(script)
+    assert slurm.ended(job)["JobState"] == "FAILED"
+    said = output(script, job)
+    assert said.count("rows.jsonl:1") == 1 and "Traceback" not in said
+
+
+@pytest.mark.skipif(not shutil.which("mpirun"), reason="Open MPI is not installed")
+def test_processes_that_mpirun_starts_are_joined(
+    write_recipe: Write, world: World, forked: Forked, tmp_path: Path
+) -> None:
+    tree = recipe(world)
+    mpirun = ["mpirun", "--allow-run-as-root", "--oversubscribe", "-n", "2"]
+    luthier = [sys.executable, "-m", "luthier", "train", str(write_recipe(tree)), f"output.dir={tmp_path / 'run'}"]
+    ended = subprocess.run([*mpirun, *luthier], cwd=tmp_path, capture_output=True, text=True, timeout=200)
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.count("the result") == 1
+    assert joined(tmp_path / "run") == (2, "DataParallel")
+    assert_alike(alone(forked, tree), tmp_path / "run")
