@@ -14,9 +14,8 @@ from luthier.serve.go_template import render
 from luthier.serve.ollama import go_template, modelfile
 from tests.data.made import make_tokenizer
 
-UNKNOWN = {"alpaca", "firefly/chatglm2", "jamba", "mistral_v2v3", "mistral_v3_tekken"}
-"""The first two's questions are numbered, or hold the system message: a turn of Go's knows neither. The others have no
-template of Go yet."""
+UNKNOWN = {"alpaca", "firefly/chatglm2"}
+"""Their questions are numbered, or hold the system message: a turn of Go's knows neither."""
 
 TALK = (("user", "Who?"), ("assistant", "Tom, and 米拉."), ("user", "Where is {{ he }}?"))
 SYSTEM = (("system", 'Say "little".'), *TALK)
@@ -76,6 +75,7 @@ def test_blanks_beside_a_minus_sign_are_no_text() -> None:
     source += "{{ range $i, $x := .All -}}\n {{ $i }}{{ $x }},{{ end }}"
     assert render(source, {"Yes": True, "All": ["p", "q"]}) == "a b  d 20p,1q,"
     assert render(source, {"Yes": False, "All": []}) == "ac d 0"
+    assert render("{{ len (slice .All 1) }}{{ slice .Word 1 3 }}", {"All": ["p", "q", "r"], "Word": "abcd"}) == "2bc"
     assert (
         render('{{ if and .A (gt 3 2) (not (eq .B "x" "y")) }}1{{ else if .B }}2{{ end }}', {"A": "a", "B": "y"}) == "2"
     )

@@ -1,7 +1,7 @@
 """As much of Go's text templates as chat templates need, to see what Ollama will make of one.
 
 Actions: ``range`` over a list (with index and element), ``if``, ``else if``, ``else``, ``end``, and values: fields,
-variables, texts, whole numbers, and ``eq ne gt and or not len``. Anything else is refused, never guessed.
+variables, texts, whole numbers, and ``eq ne gt and or not len slice``. Anything else is refused, never guessed.
 https://pkg.go.dev/text/template tells what each means.
 """
 
@@ -24,6 +24,7 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "or": lambda *values: next((one for one in values if one), values[-1]),
     "not": lambda value: not value,
     "len": len,
+    "slice": lambda values, *ends: values[slice(*(ends if len(ends) > 1 else (*ends, None)))],
 }
 
 Part = tuple[str, str]
