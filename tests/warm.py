@@ -1,4 +1,4 @@
-"""The real command in real processes that need not import torch, transformers and PEFT each time.
+"""The real command in real processes that need not import torch, transformers, PEFT and Luthier each time.
 
 A server process imports them once and forks a child for each command, which runs ``python -m luthier`` to its end in
 its own folder and environment, with its own exit code and signals. What depends on the environment at import
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import atexit
 import gc
+import importlib
 import json
 import os
 import select
@@ -27,9 +28,19 @@ from typing import Any, NoReturn
 
 FREE = (
     *("LUTHIER_", "PYTEST_", "WANDB_", "DS_", "RANK", "WORLD_SIZE", "LOCAL_", "MASTER_", "SLURM_", "OMPI_"),
-    "TORCH_CPP_LOG_LEVEL",
+    *("LANG", "TORCH_CPP_LOG_LEVEL", "PYTORCH_NVML_BASED_CUDA_CHECK"),
 )
 """Environment variables that are read when they are needed, not when a module is imported."""
+
+
+WARM = (
+    "peft",
+    "transformers.models.llama.modeling_llama",
+    "luthier.cli.app",
+    "luthier.report",
+    "luthier.train.session",
+)
+"""What nearly every run needs."""
 
 
 def run(
@@ -80,7 +91,7 @@ class Process:
         while (code := self.poll()) is None:
             if time.monotonic() > end:
                 raise subprocess.TimeoutExpired("luthier", timeout)
-            time.sleep(0.002)
+            time.sleep(0.01)
         return code
 
     def said(self, name: str = "") -> str:
@@ -172,10 +183,8 @@ def _fixed(env: dict[str, str]) -> dict[str, str]:
 
 def serve() -> None:
     """Answer requests until standard input closes; a child returns from here as the command that it is to be."""
-    import peft
-    import transformers
-
-    del peft, transformers
+    for name in WARM:
+        importlib.import_module(name)
     gc.collect()
     gc.freeze()
     alive: set[int] = set()

@@ -234,3 +234,16 @@ def test_what_a_row_takes_is_found_by_turning_it_round() -> None:
     assert said_by(rows["resize_token_embeddings_to_32x"], 8) is None
     assert said_by(rows["lora_alpha"], 16.0) == 16
     assert said_by(rows["bnb_config_kwargs.bnb_4bit_compute_dtype"], "bf16") == "bfloat16"
+
+
+@pytest.mark.parametrize(
+    ("data", "lost"),
+    [
+        ({"template_arguments": {"012": "x", "thinking": True}}, {"data.template_arguments.012"}),
+        ({"evaluate": [{"path": "rows.jsonl", "turns": {".inf": "a", "mood": "b"}}]}, {"data.evaluate.0.turns..inf"}),
+    ],
+)
+def test_names_that_no_template_reads_are_left_out_and_told(data: dict[str, Any], lost: set[str]) -> None:
+    written = convert(own({"data": data}), "axolotl")
+    assert lost <= {one.setting for one in written.missing}
+    assert "thinking" in written.text or "mood" in written.text

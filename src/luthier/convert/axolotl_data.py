@@ -86,7 +86,8 @@ def _templates(recipe: Recipe) -> Keys:
 
 
 def _arguments(recipe: Recipe) -> Keys:
-    return {f"chat_template_kwargs.{name}": value for name, value in recipe.data.template_arguments.items()}
+    given = recipe.data.template_arguments
+    return {f"chat_template_kwargs.{name}": value for name, value in given.items() if name.isidentifier()}
 
 
 def _packing(recipe: Recipe) -> Keys:

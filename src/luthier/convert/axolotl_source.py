@@ -114,7 +114,7 @@ def _columns(source: Source, judged: bool, *, typed: bool) -> dict[str, Any]:
 
 
 def _turns(source: Source) -> dict[str, Any]:
-    mapped = {ours: theirs for ours, theirs in source.turns.items() if ours not in _TURNS}
+    mapped = {ours: theirs for ours, theirs in source.turns.items() if ours not in _TURNS and "." not in ours}
     return {
         **({"message_property_mappings": mapped} if mapped else {}),
         **{key: source.turns[ours] for ours, key in _TURNS.items() if ours in source.turns},

@@ -290,3 +290,21 @@ def test_turns_learn_what_their_flags_say(tmp_path: Path) -> None:
     )
     first, second = example(kind, {"conversations": turns}, tmp_path).messages
     assert (first.trained, second.trained, second.learned) == (True, True, ((4, 8),))
+
+
+@pytest.mark.parametrize(
+    ("key", "keys", "said"),
+    [
+        ("chat_template_kwargs", 'chat_template_kwargs: {"012": a}\n', "no template can read a word named '012'"),
+        (
+            "datasets.0.message_property_mappings",
+            "datasets:\n  - {path: rows.jsonl, type: chat_template, message_property_mappings: {a.b: c}}\n",
+            "a.b is no property that a template reads",
+        ),
+    ],
+)
+def test_names_that_no_template_reads_are_refused(key: str, keys: str, said: str) -> None:
+    rows = "" if "datasets" in keys else "datasets:\n  - {path: rows.jsonl, type: chat_template}\n"
+    reading = AXOLOTL.read(f"base_model: a/b\n{rows}{keys}", "file.yml", ())
+    account = next(one for one in reading.accounts if one.key == key)
+    assert account.outcome is Outcome.REFUSED and said in account.note

@@ -17,7 +17,7 @@ if sys.argv[1] == "kept":
 torch.set_num_threads(1)
 def step():
     held = [torch.ones(1 << size) for size in (20, 21, 22, 23)]
-for _ in range(5):
+for _ in range(20):  # where the heap lies decides how many steps it takes to have its pages
     step()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 step()

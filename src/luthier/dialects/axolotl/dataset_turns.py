@@ -51,7 +51,11 @@ def turn_rows(theirs: str, target: str) -> tuple[Row, ...]:
 
 def _properties(target: str) -> Convert:
     def spread(value: Any, values: Values) -> Effect:
-        named = {f"{target}.turns.{ours}": text(theirs) for ours, theirs in mapping(value or {}).items()}
+        given = mapping(value or {})
+        dotted = next((ours for ours in given if "." in ours), None)
+        if dotted is not None:
+            raise Cannot(f"{dotted} is no property that a template reads", "write a name without dots")
+        named = {f"{target}.turns.{ours}": text(theirs) for ours, theirs in given.items()}
         return applied(named) if named else inert("it names nothing")
 
     return spread

@@ -137,6 +137,9 @@ def _words(value: Any, values: Values) -> Effect:
     odd = next((name for name, one in given.items() if not isinstance(one, bool | str)), None)
     if odd is not None:
         raise Cannot(f"{odd} is neither text nor true or false", "write it into a .jinja file")
+    nameless = next((name for name in given if not name.isidentifier()), None)
+    if nameless is not None:
+        raise Cannot(f"no template can read a word named {nameless!r}", "write a name of letters, digits and _")
     if not uses_template(values):
         return inert("no dataset of the file is put through the chat template")
     return applied({f"data.template_arguments.{name}": one for name, one in given.items()})
