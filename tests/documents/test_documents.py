@@ -7,6 +7,7 @@ transformers. What is not there yet is refused by the plan under the file's own 
 from __future__ import annotations
 
 import json
+import math
 import signal
 import subprocess
 import time
@@ -118,6 +119,13 @@ def test_it_is_planned_trained_stopped_gone_on_with_and_opens(
     compared = next(one for one in events if one["event"] == "compared")
     assert compared["moved"] > 0 and compared["drifted"] == [] and (compared["unmoved"] > 0) is document.adapter
     opens(run / "model", None if document.file.startswith("chatglm3") else stand_ins.model, adapter=document.adapter)
+    if not document.evaluated:
+        rows = load_yaml((run / "recipe.yaml").read_text(encoding="utf-8"), "").value["data"]["train"][0]["path"]
+        few = ("evaluate.rows=8", "--max-new-tokens", "8")
+        measured = luthier("evaluate", run, "--data", rows, "--json", *few, cwd=documents)
+        assert measured.returncode == 0, measured.stderr
+        found = json.loads(measured.stdout)
+        assert math.isfinite(found["figures"]["loss"]) and len(found["answers"]) == 8
     line = row(document.file, run, events, shortened=bool(document.shorter))
     for page in READMES:
         assert line in page.read_text(encoding="utf-8"), f"the table of {page.name} needs: {line}"
