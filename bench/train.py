@@ -265,16 +265,15 @@ class Contender:
         self.errors.close()
 
 
-def field(trl: str | None) -> dict[str, list[tuple[str, str, str, str]]]:
-    """Precision -> (name, Python, program, setting) of each contender."""
+def field(trl: str | None) -> list[tuple[str, str, str, str]]:
+    """(name, Python, program, setting) of each contender."""
     ours = [("1 pack", "1 none"), ("2 packs", "2 none"), ("LoRA, 2 packs", "2 lora")]
     theirs = [("packed, 1 row", "packed 1"), ("packed, 2 rows", "packed 2"), ("padded", "padded 4")] if trl else []
-    every = [
+    return [
         *((f"luthier, {name}", sys.executable, OURS, setting) for name, setting in ours),
         *((f"TRL, {name}", trl or "", THEIRS, setting) for name, setting in theirs),
         ("transformers.Trainer, padded", sys.executable, THEIRS, "trainer 4"),
     ]
-    return dict.fromkeys(("bf16", "fp32"), every)
 
 
 def main(rounds: int, trl: str | None, precisions: list[str], out: Path | None, only: list[str]) -> None:
@@ -284,7 +283,7 @@ def main(rounds: int, trl: str | None, precisions: list[str], out: Path | None, 
         make_folder(folder)
         for precision in precisions:
             contenders: dict[str, Contender] = {}
-            for name, python, program, setting in field(trl)[precision]:
+            for name, python, program, setting in field(trl):
                 if not only or any(word in name for word in only):
                     contenders[name] = Contender(folder, python, program, precision, setting)
                     for _ in range(2):

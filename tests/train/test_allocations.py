@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from tests.conftest import World
 from tests.processes import Forked
 from tests.train.engines.runs import alone, assert_alike, recipe
 from tests.train.slurm_cluster import Cluster, cluster, lacking
-from tests.train.test_launch import joined
+from tests.train.test_launch import joined, takes_step
 
 Write = Callable[..., Path]
 
@@ -30,13 +29,17 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         yield made
 
 
-def written(file: Path, *words: str) -> Path:
-    """The batch script that the command writes."""
-    out = file.with_suffix(".sbatch")
-    command = [sys.executable, "-m", "luthier", "launch", str(file), "--slurm", "--gpus", "0", "--out", str(out)]
-    done = subprocess.run([*command, *words], cwd=file.parent, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0, done.stderr
-    return out
+@pytest.fixture
+def written(luthier: Callable[..., subprocess.CompletedProcess[str]]) -> Callable[..., Path]:
+    """Has the command write the batch script of a recipe."""
+
+    def write(file: Path, *words: str) -> Path:
+        out = file.with_suffix(".sbatch")
+        done = luthier("launch", file, "--slurm", "--gpus", "0", "--out", out, *words)
+        assert done.returncode == 0, done.stderr
+        return out
+
+    return write
 
 
 def output(script: Path, job: str) -> str:
@@ -45,7 +48,14 @@ def output(script: Path, job: str) -> str:
 
 @pytest.mark.parametrize(("processes", "nodes"), [(2, 1), (1, 2)])
 def test_a_script_that_slurm_runs_trains_as_one_process_does(
-    processes: int, nodes: int, slurm: Cluster, world: World, write_recipe: Write, forked: Forked, tmp_path: Path
+    processes: int,
+    nodes: int,
+    slurm: Cluster,
+    written: Write,
+    world: World,
+    write_recipe: Write,
+    forked: Forked,
+    tmp_path: Path,
 ) -> None:
     tree = recipe(world)
     script = written(
@@ -60,46 +70,57 @@ def test_a_script_that_slurm_runs_trains_as_one_process_does(
 
 
 def test_a_job_that_is_told_to_end_saves_and_goes_on_when_it_is_submitted_again(
-    slurm: Cluster, world: World, write_recipe: Write, tmp_path: Path
+    slurm: Cluster, written: Write, world: World, write_recipe: Write, tmp_path: Path
 ) -> None:
     """By the signal that ``#SBATCH --signal`` asks for, sent as Slurm sends it: to every process of the step."""
     tree = recipe(world, batch={"steps": 100_000}, checkpoint={"every": 50_000}, evaluate={"every": "never"})
     run = tmp_path / "run"
     script = written(write_recipe(tree), f"output.dir={run}", "--processes", "2")
     first = slurm.submit(script)
-    steps(run, 3)
+    takes_step(3, run)
     slurm.call("scancel", "--signal=TERM", first)
     slurm.ended(first)
     assert output(script, first).count("stopped by SIGTERM") == 1
     [kept] = (run / "checkpoints").glob("step-*")
     reached = int(kept.name.removeprefix("step-"))
     second = slurm.submit(script)
-    steps(run, reached + 2)
+    takes_step(reached + 2, run)
     slurm.call("scancel", "--signal=TERM", second)
     slurm.ended(second)
     said = output(script, second)
     assert "going on from" in said and kept.name in said
 
 
-def steps(run: Path, count: int) -> None:
-    """Wait until a run has taken so many steps."""
-    end, events = time.monotonic() + 150, run / "events.jsonl"
-    while not (events.exists() and f'"step", "step": {count},' in events.read_text(encoding="utf-8")):
-        assert time.monotonic() < end, f"it does not get to step {count}"
-        time.sleep(0.2)
-
-
-def test_a_job_whose_rows_are_wrong_fails_with_one_error(
-    slurm: Cluster, world: World, write_recipe: Write, tmp_path: Path
+@pytest.mark.parametrize(
+    ("format", "spoilt", "said"),
+    [
+        ("messages", "", "rows.jsonl:1"),
+        ("unheard_of", "", "'unheard_of' is not there"),
+        ("messages", "batch: {steps: many}\n", "batch.steps"),
+    ],
+    ids=["its rows", "what the plan refuses", "its recipe"],
+)
+def test_a_job_that_cannot_begin_fails_with_one_error(
+    format: str,  # noqa: A002
+    spoilt: str,
+    said: str,
+    slurm: Cluster,
+    written: Write,
+    world: World,
+    write_recipe: Write,
+    tmp_path: Path,
 ) -> None:
+    """Slurm ends all processes once one has failed: the first one tells why before that."""
     rows = tmp_path / "rows.jsonl"
     rows.write_text('{"conversations": 1}\n', encoding="utf-8")
-    tree = recipe(world, data={"train": [{"path": str(rows), "format": "messages"}]})
-    script = written(write_recipe(tree), f"output.dir={tmp_path / 'run'}", "--processes", "2")
+    file = write_recipe(recipe(world, data={"train": [{"path": str(rows), "format": format}]}))
+    script = written(file, f"output.dir={tmp_path / 'run'}", "--processes", "2")
+    if spoilt:
+        file.write_text(spoilt, encoding="utf-8")
     job = slurm.submit(script)
     assert slurm.ended(job)["JobState"] == "FAILED"
-    said = output(script, job)
-    assert said.count("rows.jsonl:1") == 1 and "Traceback" not in said
+    told = output(script, job)
+    assert told.count(said) == 1 and "Traceback" not in told
 
 
 @pytest.mark.skipif(not shutil.which("mpirun"), reason="Open MPI is not installed")

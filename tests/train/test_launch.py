@@ -137,14 +137,15 @@ def _children(parent: int) -> list[int]:
     return sorted(map(int, text.split()))
 
 
-def _stepping(run: Path) -> None:
+def takes_step(number: int, run: Path) -> None:
+    """Wait until a run has taken a step."""
     end = time.monotonic() + 120
     while time.monotonic() < end:
         events = run / "events.jsonl"
-        if events.exists() and '"step", "step": 3,' in events.read_text():
+        if events.exists() and f'"step", "step": {number},' in events.read_text():
             return
         time.sleep(0.2)
-    raise AssertionError("it does not get to its third step")
+    raise AssertionError(f"it does not get to step {number}")
 
 
 @pytest.mark.slow
@@ -152,7 +153,7 @@ def test_a_process_that_is_killed_is_named_and_the_others_stop(
     started: Callable[..., subprocess.Popen[str]], tmp_path: Path
 ) -> None:
     process = started()
-    _stepping(tmp_path / "run")
+    takes_step(3, tmp_path / "run")
     os.kill(_children(process.pid)[1], signal.SIGKILL)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 2
@@ -166,7 +167,7 @@ def test_a_process_that_hangs_is_named_within_the_time_set(
     started: Callable[..., subprocess.Popen[str]], tmp_path: Path
 ) -> None:
     process = started("parallel.timeout=5")
-    _stepping(tmp_path / "run")
+    takes_step(3, tmp_path / "run")
     os.kill(_children(process.pid)[1], signal.SIGSTOP)
     _, said = process.communicate(timeout=120)
     assert process.returncode == 2
@@ -178,7 +179,7 @@ def test_a_signal_stops_all_at_one_whole_checkpoint(
     started: Callable[..., subprocess.Popen[str]], tmp_path: Path
 ) -> None:
     process = started()
-    _stepping(tmp_path / "run")
+    takes_step(3, tmp_path / "run")
     process.send_signal(signal.SIGTERM)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 128 + signal.SIGTERM

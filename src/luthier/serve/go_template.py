@@ -24,7 +24,7 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "or": lambda *values: next((one for one in values if one), values[-1]),
     "not": lambda value: not value,
     "len": len,
-    "slice": lambda values, *ends: values[slice(*(ends if len(ends) > 1 else (*ends, None)))],
+    "slice": lambda values, begin=0, end=None: values[begin:end],
 }
 
 Part = tuple[str, str]
