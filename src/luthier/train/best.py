@@ -62,5 +62,5 @@ def put_back(
     wrong = damage(path)
     if wrong is not None:
         return f"the result has the last weights: the best checkpoint, of step {step}, is damaged: {wrong}"
-    engine.put(model, checkpoint.load(path, dict(model.named_parameters()), weights_only=True).weights)
+    engine.put(model, checkpoint.load(path, weights_only=True).weights)
     return Chosen(step=progress.step, best_step=step, metric=metric, value=progress.best)

@@ -1,8 +1,8 @@
 """The state of a run as tensors and plain values, to a checkpoint and back.
 
 Weights, optimiser state and random generators are safetensors, the rest is JSON; nothing is ever unpickled. Tensors
-that are shared out (DTensors) are written part by part by PyTorch's distributed checkpoint, each process its own; what
-is written by some processes can be read by any other number, and by one.
+that are shared out are written part by part by PyTorch's distributed checkpoint, each process its own; what is written
+by some processes can be read by any other number, and by one.
 """
 
 from __future__ import annotations
@@ -16,53 +16,34 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import save_file
-from torch.distributed.tensor import DTensor, distribute_tensor
 
 from luthier.errors import CheckpointError
 from luthier.record.checkpoints import put_in_place
-from luthier.train.parts import read_parts, write_parts
+from luthier.train.parts import Fragment, Part, write_parts
 from luthier.train.ranks import Ranks
+from luthier.train.stored import Stored
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """Everything a run needs to go on: tensors by name, and plain values."""
+    """Everything a run needs to go on: tensors by name, or this process's parts of them, and plain values."""
 
-    weights: Mapping[str, torch.Tensor]
-    optimizer: Mapping[str, torch.Tensor]
+    weights: Mapping[str, torch.Tensor | Fragment]
+    optimizer: Mapping[str, torch.Tensor | Fragment]
     random: Mapping[str, torch.Tensor]
     progress: dict[str, Any]
 
 
-class OnDisk(Mapping[str, torch.Tensor]):
-    """The tensors of a safetensors file, each read whenever it is asked for: a process that goes on never holds what a
-    checkpoint has beside what it makes of it.
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """The same as it lies on the disk."""
 
-    Raises:
-        OSError: the file is not there.
-        SafetensorError: it is none, or cut off.
-    """
-
-    def __init__(self, file: Path) -> None:
-        self._file = file
-        with safe_open(file, framework="pt") as opened:
-            self._names = dict.fromkeys(opened.keys())
-
-    def __getitem__(self, name: str) -> torch.Tensor:
-        if name not in self._names:
-            raise KeyError(name)
-        with safe_open(self._file, framework="pt") as opened:
-            # A copy, for the tensor itself would hold the pages of all that is read of the file.
-            tensor: torch.Tensor = opened.get_tensor(name).clone()
-        return tensor
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._names)
-
-    def __len__(self) -> int:
-        return len(self._names)
+    weights: Stored
+    optimizer: Stored
+    random: Stored
+    progress: dict[str, Any]
 
 
 def save(folder: Path, name: str, state: State, ranks: Ranks | None = None) -> Path:
@@ -77,7 +58,7 @@ def save(folder: Path, name: str, state: State, ranks: Ranks | None = None) -> P
     try:
         _together(ranks, place, lambda: _write_whole(aside, state) if ranks.first else None)
         for part in ("weights", "optimizer"):
-            shared = {key: one for key, one in getattr(state, part).items() if isinstance(one, DTensor)}
+            shared = {key: one for key, one in getattr(state, part).items() if isinstance(one, Part)}
             if shared:
                 _together(ranks, place, partial(write_parts, aside / part, shared, ranks))
         _together(ranks, place, lambda: put_in_place(aside, place) if ranks.first else None)
@@ -112,61 +93,47 @@ def _emptied(folder: Path) -> None:
 def _write_whole(aside: Path, state: State) -> None:
     """What every process has alike, and the plain values."""
     for part, tensors in (("weights", state.weights), ("optimizer", state.optimizer), ("random", state.random)):
-        whole = {key: one.detach().cpu().contiguous() for key, one in tensors.items() if not isinstance(one, DTensor)}
+        whole = {key: one.detach().cpu().contiguous() for key, one in tensors.items() if not isinstance(one, Part)}
         if whole:
             save_file(whole, aside / f"{part}.safetensors")
     (aside / "progress.json").write_text(json.dumps(state.progress, indent=1), encoding="utf-8")
 
 
-def load(path: Path, own: Mapping[str, torch.Tensor] | None = None, *, weights_only: bool = False) -> State:
-    """Read a checkpoint whose wholeness has been checked.
+def load(path: Path, *, weights_only: bool = False) -> Saved:
+    """Open a checkpoint whose wholeness has been checked.
 
     Args:
         path: its folder.
-        own: the model's parameters by name: what was shared out is read as those are shared out now, weights into
-            them.
         weights_only: leave the optimiser's state unread.
 
     Raises:
         CheckpointError: a file of it cannot be read.
     """
     try:
-        parts: dict[str, Mapping[str, torch.Tensor]] = {"optimizer": {}}
-        for part in ("weights", "random") if weights_only else ("weights", "optimizer", "random"):
-            file, folder = path / f"{part}.safetensors", path / part
-            parts[part] = OnDisk(file) if file.exists() else {}
-            if folder.is_dir():
-                parts[part] = {**parts[part], **read_parts(folder, own or {})}
-        progress = json.loads((path / "progress.json").read_text(encoding="utf-8"))
+        return Saved(
+            weights=Stored.of(path, "weights"),
+            optimizer=Stored() if weights_only else Stored.of(path, "optimizer"),
+            random=Stored.of(path, "random"),
+            progress=json.loads((path / "progress.json").read_text(encoding="utf-8")),
+        )
     except (OSError, ValueError, SafetensorError) as error:
         raise CheckpointError(
             f"cannot be read: {error}", place=str(path), remedy="delete it; an earlier one will be used"
         ) from error
-    return State(progress=progress, **parts)
 
 
-def restore_weights(model: torch.nn.Module, tensors: Mapping[str, torch.Tensor]) -> None:
+def restore_weights(model: torch.nn.Module, saved: Stored) -> None:
     """Put saved weights back, into whole parameters or this process's parts of them.
 
     Raises:
         CheckpointError: the model has no such parameters, or of other shapes.
     """
     own = dict(model.named_parameters())
-    for name, tensor in tensors.items():
-        if name not in own or own[name].shape != tensor.shape:
+    for name in saved:
+        if name not in own or own[name].shape != saved.shape(name):
             raise CheckpointError(f"holds {name}, which this model has not", remedy="set checkpoint.resume: never")
         with torch.no_grad():
-            own[name].copy_(as_shared(tensor, own[name]))
-
-
-def as_shared(tensor: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
-    """A whole tensor, shared out as ``like`` is where it is one of its shape; every process has it, none sends it."""
-    if not isinstance(like, DTensor) or isinstance(tensor, DTensor) or tensor.shape != like.shape:
-        return tensor.to(like.device)
-    place: torch.Tensor = distribute_tensor(
-        tensor.to(like.device), like.device_mesh, like.placements, src_data_rank=None
-    )
-    return place
+            own[name].copy_(saved.like(name, own[name]))
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
@@ -178,21 +145,22 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tenso
     }
 
 
-def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, torch.Tensor]) -> None:
+def restore_optimizer(optimizer: torch.optim.Optimizer, saved: Mapping[str, torch.Tensor]) -> None:
     """Put a saved state back, each tensor in the type it was saved in.
 
     Raises:
         CheckpointError: the state belongs to other parameters.
     """
     parameters = dict(_named(optimizer))
-    for key, tensor in tensors.items():
+    for key in saved:
         name, _, entry = key.rpartition("|")
         if name not in parameters:
             raise CheckpointError(
                 f"holds optimiser state of {name}, which does not train", remedy="set checkpoint.resume: never"
             )
         parameter = parameters[name]
-        optimizer.state[parameter][entry] = as_shared(tensor, parameter)
+        tensor = saved.like(key, parameter) if isinstance(saved, Stored) else saved[key].to(parameter.device)
+        optimizer.state[parameter][entry] = tensor
 
 
 def _named(optimizer: torch.optim.Optimizer) -> Iterator[tuple[str, torch.nn.Parameter]]:

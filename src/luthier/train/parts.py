@@ -1,73 +1,103 @@
-"""Tensors that are shared out among processes, to a folder of safetensors and back: torch's distributed checkpoint.
+"""Tensors that are shared out among processes, to a folder of safetensors: torch's distributed checkpoint.
 
 Each file says where its parts lie in the whole, so that any number of processes can read what any other has written.
 """
 
 from __future__ import annotations
 
-import warnings
+import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import save_file
 from torch.distributed.checkpoint.api import CheckpointException
-from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader, HuggingFaceStorageWriter
-from torch.distributed.checkpoint.state_dict_loader import load
+from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageWriter
+from torch.distributed.checkpoint.metadata import ChunkStorageMetadata, MetadataIndex, TensorProperties
+from torch.distributed.checkpoint.planner import SavePlan, SavePlanner, TensorWriteData, WriteItem, WriteItemType
 from torch.distributed.checkpoint.state_dict_saver import save
+from torch.distributed.checkpoint.storage import WriteResult
 from torch.distributed.tensor import DTensor
+from torch.futures import Future
 
 from luthier.train.ranks import Ranks
 
+SHAPES = "shapes.json"
+"""The whole shapes of those tensors that a folder holds as ranges of their numbers, by name."""
 
-def write_parts(folder: Path, tensors: Mapping[str, torch.Tensor], ranks: Ranks) -> None:
+
+@dataclass(frozen=True, slots=True)
+class Fragment:
+    """A range of a tensor's numbers in their order, which one process alone holds: what ZeRO shares out.
+
+    ``values`` [numbers] are those from ``begin`` on of a whole of ``shape``. torch's distributed checkpoint is told of
+    a whole of one dimension.
+    """
+
+    begin: int
+    shape: torch.Size
+    values: torch.Tensor
+
+    def __create_write_items__(self, name: str, _: object) -> list[WriteItem]:
+        [chunk] = self.__create_chunk_list__()
+        data = TensorWriteData(
+            chunk=chunk,
+            properties=TensorProperties.create_from_tensor(self.values),
+            size=torch.Size([self.shape.numel()]),
+        )
+        item = WriteItem(index=MetadataIndex(name, chunk.offsets), type=WriteItemType.SHARD, tensor_data=data)
+        return [item] if len(self.values) else []
+
+    def __create_chunk_list__(self) -> list[ChunkStorageMetadata]:
+        return [ChunkStorageMetadata(torch.Size([self.begin]), self.values.shape)]
+
+
+Part = DTensor | Fragment
+"""What a process holds of a tensor that is shared out."""
+
+
+def write_parts(folder: Path, parts: Mapping[str, Part], ranks: Ranks) -> None:
     """Write this process's parts; all processes do so together.
 
     Raises:
         OSError: a process could not write.
     """
     folder.mkdir(exist_ok=True)
-    writer = HuggingFaceStorageWriter(str(folder), save_distributed=True)
+    shapes = {name: list(one.shape) for name, one in parts.items() if isinstance(one, Fragment)}
+    if shapes and ranks.first:
+        (folder / SHAPES).write_text(json.dumps(shapes, indent=1), encoding="utf-8")
+    writer = _Writer(folder, parts)
     try:
         with ranks.guarded():
-            save(dict(tensors), storage_writer=writer, process_group=ranks.control, no_dist=ranks.count == 1)
+            save(dict(parts), storage_writer=writer, process_group=ranks.control, no_dist=ranks.count == 1)
     except CheckpointException as error:
         raise _cause(error) from error
 
 
-def read_parts(folder: Path, own: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """What a folder holds, in pieces such as this process holds of ``own``, whole where that is.
+class _Writer(HuggingFaceStorageWriter):
+    """torch's writer, which makes the bytes of a whole file in memory before it writes them: this one does not."""
 
-    What has the name, shape and type of one of ``own`` is read into it: weights take no memory beside the model's.
+    def __init__(self, folder: Path, parts: Mapping[str, Part]) -> None:
+        super().__init__(str(folder), save_distributed=True)
+        self._folder, self._parts = folder, parts
 
-    Raises:
-        OSError: a file cannot be read.
-    """
-    targets = {
-        key: _target(shape, kind, own.get(key.partition("|")[0]), into=key in own)
-        for key, (shape, kind) in _shapes(folder).items()
-    }
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="torch.distributed is disabled", category=UserWarning)
-            load(targets, storage_reader=HuggingFaceStorageReader(str(folder)), no_dist=True)
-    except CheckpointException as error:
-        raise _cause(error) from error
-    return targets
-
-
-def _shapes(folder: Path) -> dict[str, tuple[torch.Size, torch.dtype]]:
-    """The whole shape and the type of every tensor in a folder."""
-    metadata = HuggingFaceStorageReader(str(folder)).read_metadata().state_dict_metadata
-    return {key: (one.size, one.properties.dtype) for key, one in metadata.items()}  # type: ignore[union-attr]
-
-
-def _target(shape: torch.Size, kind: torch.dtype, like: torch.Tensor | None, *, into: bool) -> torch.Tensor:
-    if isinstance(like, DTensor) and like.shape == shape:
-        if into and like.dtype is kind:
-            return like.detach()
-        return torch.zeros_like(like, dtype=kind, requires_grad=False)
-    return torch.empty(shape, dtype=kind)
+    def write_data(self, plan: SavePlan, planner: SavePlanner) -> Future[list[WriteResult]]:
+        """One file of everything that this process has to write; where it has nothing, none."""
+        tensors: dict[str, torch.Tensor] = {}
+        places: dict[str, dict[str, Any]] = {}
+        for item in plan.items:
+            part = self._parts[item.index.fqn]
+            here = part.values if isinstance(part, Fragment) else part.to_local()
+            tensors[item.index.fqn] = here.detach().cpu().contiguous()
+            places[item.index.fqn] = {"saved_offsets": list(item.index.offset or ())}
+        if tensors:
+            told = {"DCP_SHARDING_INFO": json.dumps(places), "DCP_VERSION": "1.0", "format": "pt"}
+            save_file(tensors, self._folder / f"part-{plan.storage_data['shard_index']:05}.safetensors", told)
+        done: Future[list[WriteResult]] = Future()
+        done.set_result([WriteResult(one.index, tensors[one.index.fqn].nbytes, None) for one in plan.items])
+        return done
 
 
 def _cause(error: CheckpointException) -> OSError:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 import torch
 
@@ -78,7 +79,7 @@ class Saver:
 def _copied(state: checkpoint.State) -> checkpoint.State:
     """The state as it is now, on the CPU: steps to come do not change it."""
 
-    def copies(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    def copies(tensors: Mapping[str, Any]) -> dict[str, torch.Tensor]:
         return {name: one.detach().to("cpu", copy=True) for name, one in tensors.items()}
 
     return replace(state, weights=copies(state.weights), optimizer=copies(state.optimizer), random=copies(state.random))

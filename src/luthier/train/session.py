@@ -132,7 +132,7 @@ class Session:
         for message in start.skipped:
             built.warn(f"passed over a damaged checkpoint: {message}")
         if start.checkpoint is not None:
-            state = checkpoint.load(start.checkpoint, dict(built.model.named_parameters()))
+            state = checkpoint.load(start.checkpoint)
             self._put_back(state, str(start.checkpoint))
             self.saving.step = self.progress.step
             self.display.stage(f"going on from {start.checkpoint}")
@@ -155,7 +155,7 @@ class Session:
         for event in self.inputs.events if self.progress.step == 0 else ():
             self.log.write(event)
 
-    def _put_back(self, state: checkpoint.State, place: str) -> None:
+    def _put_back(self, state: checkpoint.Saved, place: str) -> None:
         built = self.built
         data = state.progress.pop("data", None)
         if data != self.inputs.store.key:

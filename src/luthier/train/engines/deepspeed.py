@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -18,16 +18,20 @@ from luthier.model.hollow import may_be_hollow
 from luthier.plan.deepspeed_settings import deepspeed_settings
 from luthier.recipe import Recipe
 from luthier.train import checkpoint
-from luthier.train.checkpoint import State
+from luthier.train.checkpoint import Saved
 from luthier.train.engines.ddp import Objective
 from luthier.train.engines.gathered import gathered
 from luthier.train.engines.handed_out import HandedOut, OneByOne
 from luthier.train.engines.single import SingleDevice, narrow_frozen
+from luthier.train.parts import Fragment
 from luthier.train.ranks import Ranks
+from luthier.train.stored import Stored
 
 
 class ZeroRedundancy(SingleDevice):
-    """DeepSpeed's ZeRO around the recipe's own optimiser; its checkpoints are ours, by parameter and whole."""
+    """DeepSpeed's ZeRO around the recipe's own optimiser; its checkpoints are ours, by parameter."""
+
+    shares_gradients = True
 
     def __init__(self, recipe: Recipe, ranks: Ranks) -> None:
         super().__init__(recipe)
@@ -81,6 +85,11 @@ class ZeroRedundancy(SingleDevice):
         with self.ranks.guarded():
             return Loss(*self._engine(batch))
 
+    def look(self, method: Method, model: torch.nn.Module, batch: Batch) -> Loss:
+        """Past DeepSpeed's own forward pass, after which any gradient would be its gradients' end."""
+        with self.ranks.guarded():
+            return Loss(*self._engine.module(batch))
+
     def backward(self, loss: torch.Tensor) -> None:
         """Add a loss's gradients; ZeRO takes their mean over the processes, so that it is given their number times."""
         with self.ranks.guarded():
@@ -117,35 +126,33 @@ class ZeroRedundancy(SingleDevice):
             return parameter.detach().cpu().clone()
 
     def state(self, model: torch.nn.Module, optimizer: torch.optim.Optimizer, *, weights_only: bool) -> dict[str, Any]:
-        """Whole tensors by the parameters' names, in the first process alone."""
-        weights: dict[str, torch.Tensor] = {}
-        entries: dict[str, torch.Tensor] = {}
-        names, numbers = self._entries()
+        """This process's numbers of every trained parameter and of what the optimiser keeps for it."""
+        weights: dict[str, Fragment] = {}
+        entries: dict[str, torch.Tensor | Fragment] = {}
+        names, numbers = ([], {}) if weights_only else self._entries()
         self._link()
         for name, parameter in model.named_parameters():
-            if not parameter.requires_grad:
-                continue
-            weight = self._full(parameter, None)
-            found = {} if weights_only else {entry: self._full(parameter, entry) for entry in names}
-            if self.ranks.first:
-                weights[name] = weight
-                entries |= {f"{name}|{entry}": one for entry, one in found.items()}
-                entries |= {} if weights_only else {f"{name}|{entry}": one.clone() for entry, one in numbers.items()}
+            if parameter.requires_grad:
+                weights[name] = self._held(parameter, None)
+                entries |= {f"{name}|{entry}": self._held(parameter, entry) for entry in names}
+                entries |= {f"{name}|{entry}": one.clone() for entry, one in numbers.items() if self.ranks.first}
         return {
             "weights": weights,
             "optimizer": entries,
             "random": checkpoint.of_all_ranks(checkpoint.random_tensors(self.device), self.ranks),
         }
 
-    def _full(self, parameter: Any, entry: str | None) -> torch.Tensor:
-        """A weight or an entry of its optimiser state, whole, on the CPU."""
-        with self.ranks.guarded():
-            full = (
-                self._zero.get_full_hp_param(parameter, entry)
-                if self._stage == 3
-                else parameter.get_full_hp_param(entry)
-            )
-        return torch.as_tensor(full).detach().view(_shape(parameter)).cpu().clone()
+    def _held(self, parameter: Any, entry: str | None) -> Fragment:
+        """This process's part of a weight or of an entry of its optimiser state; none of it where it has none."""
+        shape = _shape(parameter)
+        if self._stage < 3:
+            here = parameter._hp_mapping
+            if here is None:
+                return Fragment(0, shape, torch.empty(0))
+            return Fragment(here.lp_fragment_address.start, shape, here.get_hp_fragment(entry).detach())
+        flat, _ = self._zero._get_fp32_opt_state_partition(parameter, release_swap_buffers=False, optim_state_key=entry)
+        begin = min(self.ranks.index * len(flat), shape.numel())  # the last parts are filled up to the others' size
+        return Fragment(begin, shape, flat.detach()[: shape.numel() - begin])
 
     def _link(self) -> None:
         """Let parameters find their parts of the optimiser's state; DeepSpeed (0.19 at least) does so once, when only
@@ -178,62 +185,60 @@ class ZeroRedundancy(SingleDevice):
         )
         return list(flat)
 
-    def put(self, model: torch.nn.Module, weights: Mapping[str, torch.Tensor]) -> None:
+    def put(self, model: torch.nn.Module, weights: Stored) -> None:
         """Give parameters saved values, and ZeRO's own copies of them too.
 
         Raises:
             CheckpointError: the model has no such parameters.
         """
         own = dict(model.named_parameters())
-        for name, tensor in weights.items():
-            if name not in own or _shape(own[name]) != tensor.shape:
+        for name in weights:
+            if name not in own or _shape(own[name]) != weights.shape(name):
                 raise CheckpointError(f"holds {name}, which this model has not", remedy="set checkpoint.resume: never")
-            self._set(own[name], tensor, None)
-            self._show(own[name], tensor)
+            _fill(self._held(own[name], None), weights, name)
+            self._show(own[name], weights, name)
 
-    def _show(self, parameter: Any, tensor: torch.Tensor) -> None:
+    def _show(self, parameter: Any, weights: Stored, name: str) -> None:
         """Put a value where forward passes see it."""
         if self._stage < 3:
             with torch.no_grad():
-                parameter.copy_(tensor)
+                parameter.copy_(weights[name])
             return
         from deepspeed import zero
 
         with self.ranks.guarded(), zero.GatheredParameters([parameter], modifier_rank=0), torch.no_grad():
             if self.ranks.first:
-                parameter.copy_(tensor)
+                parameter.copy_(weights[name])
 
-    def _set(self, parameter: Any, tensor: torch.Tensor, entry: str | None) -> None:
-        value = tensor.to(self.device)
-        if self._stage == 3:
-            self._zero.set_full_hp_param(value, parameter, entry)
-        else:
-            parameter.set_full_hp_param(value, entry)
-
-    def restore(self, model: torch.nn.Module, optimizer: torch.optim.Optimizer, state: State) -> None:
+    def restore(self, model: torch.nn.Module, optimizer: torch.optim.Optimizer, state: Saved) -> None:
         """Put weights, optimiser and random generators back.
 
         Raises:
             CheckpointError: they belong to other parameters.
         """
         self.put(model, state.weights)
-        own = dict(model.named_parameters())
-        split = {key: key.rpartition("|")[::2] for key in state.optimizer}
-        some = {entry: key for key, (_, entry) in split.items()}
-        numbers = {entry: one for entry, key in some.items() if not (one := state.optimizer[key]).ndim}
-        names = some.keys() - numbers.keys()
+        own, saved = dict(model.named_parameters()), state.optimizer
+        some = {key.rpartition("|")[2]: key for key in saved}
+        numbers = {entry: saved[key] for entry, key in some.items() if not saved.shape(key)}
+        names = sorted(some.keys() - numbers.keys())
         for flat in self._flat:
-            self._inner.state[flat] = {name: torch.zeros_like(flat) for name in sorted(names)}
+            self._inner.state[flat] = {name: torch.zeros_like(flat) for name in names}
             self._inner.state[flat] |= {name: one.clone() for name, one in numbers.items()}
         self._link()
-        for key, (name, entry) in split.items():
+        for key in saved:
+            name, _, entry = key.rpartition("|")
             if name not in own:
                 raise CheckpointError(
                     f"holds optimiser state of {name}, which does not train", remedy="set checkpoint.resume: never"
                 )
             if entry in names:
-                self._set(own[name], state.optimizer[key], entry)
+                _fill(self._held(own[name], entry), saved, key)
         checkpoint.restore_random(checkpoint.of_this_rank(state.random, self.ranks), self.device)
+
+
+def _fill(part: Fragment, saved: Stored, name: str) -> None:
+    """Read into a part what it is a part of."""
+    part.values.copy_(saved.numbers(name, part.begin, part.begin + len(part.values)))
 
 
 def _shape(parameter: Any) -> torch.Size:

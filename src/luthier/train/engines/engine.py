@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
@@ -10,8 +9,9 @@ import torch
 
 from luthier.data.batch import Batch
 from luthier.methods.method import Loss, Method
-from luthier.train.checkpoint import State
+from luthier.train.checkpoint import Saved
 from luthier.train.ranks import Ranks
+from luthier.train.stored import Stored
 
 
 class Engine(Protocol):
@@ -29,6 +29,10 @@ class Engine(Protocol):
     def exchanges(self) -> bool:
         """Whether a forward pass is an exchange, which all processes have to be in."""
 
+    @property
+    def shares_gradients(self) -> bool:
+        """Whether a backward pass leaves a process its part of all processes' gradients, and none of its own."""
+
     def wrap(self, model: torch.nn.Module) -> torch.nn.Module:
         """The model on its device, or this process's part of it there, ready for forward passes."""
 
@@ -40,6 +44,9 @@ class Engine(Protocol):
 
     def loss(self, method: Method, model: torch.nn.Module, batch: Batch, *, last: bool = True) -> Loss:
         """A batch's loss, to train on or not; ``last``: it is the step's last one in this process."""
+
+    def look(self, method: Method, model: torch.nn.Module, batch: Batch) -> Loss:
+        """A batch's loss that is never trained on, whose gradients may be asked for."""
 
     def backward(self, loss: torch.Tensor) -> None:
         """Add a loss's gradients; after the step's last one they are the sum over all processes."""
@@ -59,14 +66,14 @@ class Engine(Protocol):
     def state(self, model: torch.nn.Module, optimizer: torch.optim.Optimizer, *, weights_only: bool) -> dict[str, Any]:
         """What a checkpoint keeps of the trained weights, the optimiser and the random generators."""
 
-    def put(self, model: torch.nn.Module, weights: Mapping[str, torch.Tensor]) -> None:
+    def put(self, model: torch.nn.Module, weights: Stored) -> None:
         """Give parameters saved values.
 
         Raises:
             CheckpointError: the model has no such parameters.
         """
 
-    def restore(self, model: torch.nn.Module, optimizer: torch.optim.Optimizer, state: State) -> None:
+    def restore(self, model: torch.nn.Module, optimizer: torch.optim.Optimizer, state: Saved) -> None:
         """Put a checkpoint's tensors back.
 
         Raises:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import MethodType
 from typing import Any, cast
@@ -29,6 +29,7 @@ from luthier.train.engines.gathered import gathered
 from luthier.train.engines.handed_out import HandedOut
 from luthier.train.engines.single import SingleDevice, narrow_frozen
 from luthier.train.ranks import Ranks
+from luthier.train.stored import Stored
 
 # No objective writes into what a layer returns.
 warnings.filterwarnings("ignore", message="FSDP2-wrapped module .* returned a view tensor", category=UserWarning)
@@ -37,7 +38,7 @@ warnings.filterwarnings("ignore", message="FSDP2-wrapped module .* returned a vi
 class FullyShared(SingleDevice):
     """Each process holds its part of every parameter; a layer is whole only while it computes."""
 
-    exchanges = True
+    exchanges = shares_gradients = True
 
     def __init__(self, recipe: Recipe, ranks: Ranks) -> None:
         super().__init__(recipe)
@@ -138,7 +139,7 @@ class FullyShared(SingleDevice):
         reshard(model)
         return super().state(model, optimizer, weights_only=weights_only)
 
-    def put(self, model: torch.nn.Module, weights: Mapping[str, torch.Tensor]) -> None:
+    def put(self, model: torch.nn.Module, weights: Stored) -> None:
         """Give this process's parts saved values; a layer that is still whole from an evaluation is given up before.
 
         Raises:

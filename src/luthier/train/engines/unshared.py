@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,8 +11,9 @@ import torch
 from luthier.data.batch import Batch
 from luthier.methods.method import Loss, Method
 from luthier.train import checkpoint
-from luthier.train.checkpoint import State
+from luthier.train.checkpoint import Saved
 from luthier.train.ranks import Ranks
+from luthier.train.stored import Stored
 
 
 class Unshared:
@@ -20,7 +21,7 @@ class Unshared:
 
     device: torch.device
     ranks = Ranks()
-    hands_out = exchanges = False
+    hands_out = exchanges = shares_gradients = False
 
     def attach(self, model: torch.nn.Module, method: Method, optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
         """Nothing to bind."""
@@ -29,6 +30,10 @@ class Unshared:
     def loss(self, method: Method, model: torch.nn.Module, batch: Batch, *, last: bool = True) -> Loss:
         """The objective's own."""
         return method.loss(model, batch)
+
+    def look(self, method: Method, model: torch.nn.Module, batch: Batch) -> Loss:
+        """As in training, without the end of a step."""
+        return self.loss(method, model, batch, last=False)
 
     def step(self, optimizer: torch.optim.Optimizer) -> None:
         """Move the weights by the gradients."""
@@ -51,7 +56,7 @@ class Unshared:
             "random": checkpoint.of_all_ranks(checkpoint.random_tensors(self.device), self.ranks),
         }
 
-    def put(self, model: torch.nn.Module, weights: Mapping[str, torch.Tensor]) -> None:
+    def put(self, model: torch.nn.Module, weights: Stored) -> None:
         """Give parameters saved values.
 
         Raises:
@@ -59,7 +64,7 @@ class Unshared:
         """
         checkpoint.restore_weights(model, weights)
 
-    def restore(self, model: torch.nn.Module, optimizer: torch.optim.Optimizer, state: State) -> None:
+    def restore(self, model: torch.nn.Module, optimizer: torch.optim.Optimizer, state: Saved) -> None:
         """Put weights, optimiser and random generators back.
 
         Raises:
