@@ -12,10 +12,11 @@ import pytest
 import torch
 
 from luthier.errors import RunError
+from luthier.model.kernels.checkpoints import checkpoint_layers
 from luthier.recipe import Recipe
 from luthier.record.events import Stepped
-from luthier.train.loop import one_step, planned_steps, train
-from luthier.train.nonfinite import Finding, rows_told, together, watching
+from luthier.train.loop import collated, one_step, planned_steps, train
+from luthier.train.nonfinite import Finding, find_own, rows_told, together, watching
 from luthier.train.scaler import Scaler
 from luthier.train.work import Progress, Work
 from tests.conftest import World
@@ -123,6 +124,37 @@ def test_among_processes_each_looks_at_its_own_micro_batches(world: World, recip
     assert one_step(replace(work, alone=False), step, epoch, micros).cause == "gradient"
     assert "first in the gradient of model.layers.0." in told[1][1] and "of rank 0" in told[1][1]
     assert len(told[1][2]) == 4 and all(one.grad is None for one in work.model.parameters())
+
+
+@pytest.mark.parametrize("reentrant", [True, False])
+def test_gradients_that_are_shared_out_are_followed_and_never_added(
+    reentrant: bool, world: World, recipe: Recipe
+) -> None:
+    """To the module that they come to first, whether its layer computes again or not; nothing stays behind."""
+    work, _ = watched(world, recipe, micro=2, accumulation=2)
+    model: Any = work.model
+    checkpoint_layers(model, {"use_reentrant": reentrant})
+    model.train()
+    _, _, micros = next(planned_steps(work.feed, 0, 1))
+    token, row = rare(work, micros)
+    ids: list[torch.Tensor] = []
+    model.model.embed_tokens.register_forward_pre_hook(lambda _, args: ids.append(args[0]))
+
+    def spoilt(_: torch.nn.Module, args: Any, output: torch.Tensor) -> torch.Tensor:
+        if output.requires_grad and bool((ids[-1] == token).any()):
+            output.register_hook(lambda gradient: gradient * float("inf"))  # type: ignore[no-untyped-call]
+        return output
+
+    model.model.layers[1].mlp.down_proj.register_forward_hook(spoilt)
+
+    def attempt(number: int, items: list[Any]) -> tuple[torch.Tensor, tuple[str, ...]]:
+        batch = collated(work, items)
+        return work.engine.look(work.method, model, batch).total, batch.origins
+
+    found = find_own(model, list(enumerate(micros)), attempt, work.engine.backward, [], shared=True)
+    assert found.where == "the gradient that comes to model.layers.1.mlp.down_proj" and row in found.rows
+    assert len(found.rows) == 2 and all(one.grad is None for one in model.parameters())
+    assert model.model.layers[0]._gradient_checkpointing_func.keywords == {"use_reentrant": reentrant}
 
 
 def test_findings_of_several_processes_name_them() -> None:

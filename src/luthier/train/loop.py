@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 
 import torch
@@ -21,8 +21,6 @@ from luthier.evaluate.loss import means_among
 from luthier.methods.method import Loss, means
 from luthier.record.events import Stepped
 from luthier.train.checkpoint import random_tensors, restore_random
-from luthier.train.engines.ddp import DataParallel
-from luthier.train.engines.single import SingleDevice
 from luthier.train.fits import divided, out_of_memory
 from luthier.train.nonfinite import Finding, Seen, find, find_own, rows_told, together, watching
 from luthier.train.spikes import Spikes
@@ -219,19 +217,22 @@ def _tell_nonfinite(
         work.tell(step + 1, f"step {step + 1} was skipped: gradients overflow at this loss scale, which falls", ())
         return
 
+    engine = work.engine
+
     def attempt(number: int, items: list[Item]) -> tuple[torch.Tensor, tuple[str, ...]]:
         batch = collated(work, items)
-        return _loss(work, batch, (step, number), last=work.alone).total, batch.origins
+        with _context(work, batch, (step, number)):
+            return engine.look(work.method, work.model, batch.to(engine.device)).total, batch.origins
 
-    finding, engine = Finding(seen), work.engine
+    finding = Finding(seen)
     devices = [engine.device] if engine.device.type == "cuda" else []
     if work.alone and (cause or not seen):
         found = find(work.model, [items for _, items, _ in mine], totals, attempt, engine.backward, devices)
         finding = Finding(seen or found.where, found.rows)
-    elif cause == "loss" or (cause and type(engine) in (SingleDevice, DataParallel)):
-        # Of engines that share weights out, no process has its own gradients to look at.
-        backward = engine.backward if cause == "gradient" else None
-        own = find_own(work.model, [(number, items) for number, items, _ in mine], attempt, backward, devices)
+    elif cause:
+        gradients = engine.backward if cause == "gradient" else None
+        micros = [(number, items) for number, items, _ in mine]
+        own = find_own(work.model, micros, attempt, gradients, devices, shared=engine.shares_gradients)
         finding = together(engine.ranks.all((seen or own.where, own.rows)))
     what = f"step {step + 1} was skipped: its {cause} is not finite" if cause else f"step {step + 1}: not finite"
     work.tell(step + 1, f"{what}{finding}", finding.rows)
@@ -269,9 +270,16 @@ def _means(work: Work, losses: Sequence[Loss]) -> dict[str, float]:
     return means_among([(one.metrics, one.count) for one in losses], ranks)
 
 
-def _loss(work: Work, batch: Batch, place: tuple[int, int], *, last: bool = True) -> Loss:
-    """The loss of a micro-batch; ``place`` is its step and its number therein, ``last``: this process's last one."""
+@contextmanager
+def _context(work: Work, batch: Batch, place: tuple[int, int]) -> Iterator[None]:
+    """What a forward pass stands in; ``place`` is the step of a micro-batch and its number therein."""
     with work.engine.autocast(), work.noise.of(batch.boundaries, *place) if work.noise else nullcontext():
+        yield
+
+
+def _loss(work: Work, batch: Batch, place: tuple[int, int], *, last: bool = True) -> Loss:
+    """The loss of a micro-batch at a place; ``last``: it is this process's last one of the step."""
+    with _context(work, batch, place):
         return work.engine.loss(work.method, work.model, batch.to(work.engine.device), last=last)
 
 

@@ -6,9 +6,11 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
+from torch.autograd.graph import GradientEdge, get_gradient_edge
 
 from luthier.data.pack import Item
 
@@ -42,20 +44,31 @@ def rows_told(rows: Sequence[str]) -> str:
 
 @dataclass(slots=True)
 class Seen:
-    """The first module whose output was not finite, as it is named in the model."""
+    """The first module whose output was not finite, as it is named in the model; the first one that a gradient came
+    to which was not; and the first output that has one, as a place to which gradients may be asked for."""
 
     name: str = ""
+    reached: str = ""
+    first: GradientEdge | None = None
 
 
 @contextmanager
-def watching(model: torch.nn.Module) -> Iterator[Seen]:
-    """Look at what every module gives, from the inside out, while the context lasts."""
+def watching(model: torch.nn.Module, *, gradients: bool = False) -> Iterator[Seen]:
+    """Look at what every module gives, from the inside out, while the context lasts; and at the gradients that come to
+    it, if these are asked for, which nothing is kept for."""
     seen = Seen()
 
     def hook(name: str) -> Callable[[torch.nn.Module, Any, Any], None]:
+        def reach(gradient: torch.Tensor) -> None:
+            if not seen.reached and not _finite(gradient):
+                seen.reached = name
+
         def look(module: torch.nn.Module, given: Any, output: Any) -> None:
             if not seen.name and not _finite(output):
                 seen.name = name or type(module).__name__
+            if gradients and isinstance(output, torch.Tensor) and output.grad_fn is not None:
+                seen.first = seen.first or get_gradient_edge(output)
+                output.register_hook(reach)  # type: ignore[no-untyped-call]
 
         return look
 
@@ -100,24 +113,50 @@ def find_own(
     model: torch.nn.Module,
     micros: Sequence[tuple[int, list[Item]]],
     attempt: Attempt,
-    backward: Callable[[torch.Tensor], None] | None,
+    gradients: Callable[[torch.Tensor], None] | None,
     devices: Sequence[torch.device],
+    *,
+    shared: bool,
 ) -> Finding:
     """What of this process's micro-batches (number in the step, documents) made a number that is not finite.
 
     All of them are computed once more, whatever is found, and no row by itself: engines exchange weights within each
-    forward pass, and every process has equally many. With ``backward`` gradients are looked at, else losses.
+    forward pass, and every process has equally many. With ``gradients``, which adds a loss's, those are looked at, else
+    losses. Where they are ``shared`` out, nothing is added, for the parts of all processes would be spoilt: gradients
+    are followed from the loss to where they come into the model, past the outputs of its modules.
     """
     found: list[Finding] = []
-    with torch.random.fork_rng(devices=list(devices)), nullcontext() if backward else torch.no_grad():
+    followed = gradients is not None and shared
+    with torch.random.fork_rng(devices=list(devices)), nullcontext() if gradients else torch.no_grad():
         for number, items in micros:
-            with watching(model) as seen:
+            with watching(model, gradients=followed) as seen, _without_reentry(model):
                 loss, rows = attempt(number, items)
-                where, at_fault = (_gradient_fails(model, backward) if backward else _loss_fails)(loss, rows)
+                if gradients is None:
+                    where, at_fault = _loss_fails(loss, rows)
+                else:
+                    where, at_fault = (_reached(seen) if shared else _gradient_fails(model, gradients))(loss, rows)
             if at_fault:
                 found.append(Finding(seen.name or where, at_fault))
     rows = tuple(dict.fromkeys(row for one in found for row in one.rows))
     return Finding(found[0].where, rows) if found else Finding()
+
+
+@contextmanager
+def _without_reentry(model: torch.nn.Module) -> Iterator[None]:
+    """Let checkpointed layers compute again in a way that gradients can be followed through."""
+    again: list[Any] = [module for module in model.modules() if _computes_again(module)]
+    kept = [(layer, layer._gradient_checkpointing_func) for layer in again]
+    for layer, function in kept:
+        layer._gradient_checkpointing_func = partial(function, use_reentrant=False)
+    try:
+        yield
+    finally:
+        for layer, function in kept:
+            layer._gradient_checkpointing_func = function
+
+
+def _computes_again(module: torch.nn.Module) -> bool:
+    return getattr(module, "gradient_checkpointing", False) and hasattr(module, "_gradient_checkpointing_func")
 
 
 def together(findings: Sequence[tuple[str, Sequence[str]]]) -> Finding:
@@ -145,6 +184,15 @@ def _gradient_fails(model: torch.nn.Module, backward: Callable[[torch.Tensor], N
         wrong = [name for name, one in model.named_parameters() if one.grad is not None and not _finite(one.grad)]
         model.zero_grad(set_to_none=True)
         return (f"the gradient of {wrong[-1]}", rows) if wrong else ("", ())
+
+    return test
+
+
+def _reached(seen: Seen) -> Test:
+    def test(loss: torch.Tensor, rows: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
+        if seen.first is not None:
+            torch.autograd.grad(loss, [seen.first], allow_unused=True)
+        return (f"the gradient that comes to {seen.reached}", rows) if seen.reached else ("", ())
 
     return test
 
