@@ -69,17 +69,20 @@ def test_a_script_that_slurm_runs_trains_as_one_process_does(
     assert_alike(alone(forked, tree), tmp_path / "run")
 
 
+@pytest.mark.parametrize("limit", [(), ("--time", "2", "--grace", "20")], ids=["scancel", "its time is up"])
 def test_a_job_that_is_told_to_end_saves_and_goes_on_when_it_is_submitted_again(
-    slurm: Cluster, written: Write, world: World, write_recipe: Write, tmp_path: Path
+    limit: tuple[str, ...], slurm: Cluster, written: Write, world: World, write_recipe: Write, tmp_path: Path
 ) -> None:
-    """By the signal that ``#SBATCH --signal`` asks for, sent as Slurm sends it: to every process of the step."""
+    """By the signal that ``#SBATCH --signal`` asks for, which Slurm sends to every process of the step: as it is told
+    to, or of its own accord before the job's time is up (by up to a minute earlier than is asked)."""
     tree = recipe(world, batch={"steps": 100_000}, checkpoint={"every": 50_000}, evaluate={"every": "never"})
     run = tmp_path / "run"
-    script = written(write_recipe(tree), f"output.dir={run}", "--processes", "2")
+    script = written(write_recipe(tree), f"output.dir={run}", "--processes", "2", *limit)
     first = slurm.submit(script)
     takes_step(3, run)
-    slurm.call("scancel", "--signal=TERM", first)
-    slurm.ended(first)
+    if not limit:
+        slurm.call("scancel", "--signal=TERM", first)
+    assert slurm.ended(first)["JobState"] == "FAILED"
     assert output(script, first).count("stopped by SIGTERM") == 1
     [kept] = (run / "checkpoints").glob("step-*")
     reached = int(kept.name.removeprefix("step-"))
