@@ -19,11 +19,11 @@ demo: $(VENV)/.luthier
 
 ## make test: everything that CI runs
 test: check
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 ## make fast: the checks' little sister, for every save
 fast: $(VENV)/.dev
-	$(BIN)/python -m pytest -n 2 -m "not slow and not oracle"
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow and not oracle"
 
 ## make oracle: ask TRL itself what tests/oracle/golden keeps of it (a virtual environment of its own, some minutes)
 oracle: $(VENV)/.dev $(VENV)-trl/.made

@@ -2,7 +2,8 @@
 
 A server process imports them once and forks a child for each command, which runs ``python -m luthier`` to its end in
 its own folder and environment, with its own exit code and signals. What depends on the environment at import
-(``HF_*``, ``OMP_*`` and the like) has to be as it was when the server began; else a fresh process is started instead.
+(``HF_*``, ``OMP_*`` and the like) has to be as it was when the server began: an environment that comes a second time
+(libraries put variables of their own into it) gets a server of its own, and any other a fresh process.
 """
 
 from __future__ import annotations
@@ -22,13 +23,13 @@ import threading
 import time
 import traceback
 import weakref
-from functools import cache
+from collections import Counter
 from pathlib import Path
 from typing import Any, NoReturn
 
 FREE = (
     *("LUTHIER_", "PYTEST_", "WANDB_", "DS_", "RANK", "WORLD_SIZE", "LOCAL_", "MASTER_", "SLURM_", "OMPI_"),
-    *("LANG", "TORCH_CPP_LOG_LEVEL", "PYTORCH_NVML_BASED_CUDA_CHECK"),
+    *("LANG", "TORCH_CPP_LOG_LEVEL", "PYTORCH_NVML_BASED_CUDA_CHECK", "_TORCHINDUCTOR_"),
 )
 """Environment variables that are read when they are needed, not when a module is imported."""
 
@@ -41,6 +42,10 @@ WARM = (
     "luthier.train.session",
 )
 """What nearly every run needs."""
+
+
+MOST = 3
+"""Servers of a test process; each holds some 300 MB."""
 
 
 def run(
@@ -67,9 +72,8 @@ class Process:
         for name, text in (("in", stdin or ""), ("out", ""), ("err", "")):
             self._files[name].write_text(text, encoding="utf-8")
         self.returncode: int | None = None
-        self._fresh: subprocess.Popen[bytes] | None = None
-        self._server = server()
-        if self._server.fits(env):
+        self._server = server_for(env)
+        if self._server is not None:
             self.pid = self._server.start(words, cwd, env, {name: str(path) for name, path in self._files.items()})
         else:
             command = [sys.executable, "-m", "luthier", *words]
@@ -82,7 +86,7 @@ class Process:
     def poll(self) -> int | None:
         """The exit code, if it has ended."""
         if self.returncode is None:
-            self.returncode = self._server.ended(self.pid) if self._fresh is None else self._fresh.poll()
+            self.returncode = self._fresh.poll() if self._server is None else self._server.ended(self.pid)
         return self.returncode
 
     def wait(self, timeout: float = 300) -> int:
@@ -120,11 +124,12 @@ class Process:
 class Server:
     """The process that forks, and what it has told."""
 
-    def __init__(self) -> None:
-        self.environment = _fixed(dict(os.environ))
+    def __init__(self, environment: dict[str, str]) -> None:
         command = [sys.executable, "-m", "tests.warm"]
         root = str(Path(__file__).resolve().parent.parent)
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=root)
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=root, env=environment
+        )
         self._codes: dict[int, int] = {}
         self._started: list[int] = []
         self._rest = b""
@@ -136,10 +141,6 @@ class Server:
         self.process.stdin.close()
         self.process.wait()
         self.process.stdout.close()
-
-    def fits(self, env: dict[str, str]) -> bool:
-        """Whether a child of the server would find its imports as a process with this environment would make them."""
-        return _fixed(env) == self.environment and self.process.poll() is None
 
     def start(self, words: list[str], cwd: Path, env: dict[str, str], files: dict[str, str]) -> int:
         """Fork a child; returns its process id."""
@@ -171,10 +172,18 @@ class Server:
             timeout = 0
 
 
-@cache
-def server() -> Server:
-    """This test process's own server; it ends when its standard input closes."""
-    return Server()
+_servers: dict[tuple[tuple[str, str], ...], Server] = {}
+_met: Counter[tuple[tuple[str, str], ...]] = Counter()
+
+
+def server_for(env: dict[str, str]) -> Server | None:
+    """This test process's own server whose children find their imports as a process with this environment would make
+    them; None where there is none. They end when their standard inputs close."""
+    key = tuple(sorted(_fixed(env).items()))
+    _met[key] += 1
+    if key not in _servers and len(_servers) < MOST and (not _servers or _met[key] > 1):
+        _servers[key] = Server(_fixed(env))
+    return _servers.get(key)
 
 
 def _fixed(env: dict[str, str]) -> dict[str, str]:
