@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from pydantic import AfterValidator, JsonValue, ValidationError
 
 from luthier.dialects.document import load_yaml, to_yaml
+from luthier.dialects.typography import key_problem
 from luthier.recipe import Recipe
 from luthier.recipe.field import Section, section_class
 
@@ -19,10 +20,12 @@ TEXTS = st.one_of(
     st.sampled_from(["on", "1e5", "12e4", "0o17", "0x1F", "012", "1_000", "null", "true", "1:30", ".inf", "<<", "="]),
     st.text(st.characters(exclude_categories=["C", "Z"], include_characters=" "), max_size=12),
 )
+KEYS = TEXTS.filter(lambda text: key_problem(text) is None)
+"""Those that no reader takes for a slip of typing."""
 NUMBERS = st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False)
 PLAIN = st.recursive(
     st.none() | st.booleans() | NUMBERS | TEXTS,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=3),
     max_leaves=4,
 )
 
@@ -40,7 +43,7 @@ def of_kind(kind: Any, rules: list[Any]) -> st.SearchStrategy[Any]:
     if get_origin(kind) is dict:
         value = get_args(kind)[1]
         inner = get_args(value)[0] if hasattr(value, "__metadata__") else value
-        return st.dictionaries(TEXTS, of_kind(inner, []), max_size=2)
+        return st.dictionaries(KEYS, of_kind(inner, []), max_size=2)
     if get_args(kind) == (int, float, str):
         return st.sampled_from(["epoch", "never"]) | numbers(int, rules) | numbers(float, rules)
     if not isinstance(kind, type) and get_args(kind):
