@@ -39,15 +39,27 @@ FSDP = {"engine": "fsdp", "stage": 3}
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("stage", "sections"),
-    [(3, {}), (2, {**ADAPTED, "runtime": {"gradient_checkpointing": True}})],
-    ids=["full", "lora"],
+    ("parallel", "sections"),
+    [
+        ({}, {}),
+        ({"offload_parameters": True, "offload_optimizer": True}, {}),
+        ({"stage": 2}, {**ADAPTED, "runtime": {"gradient_checkpointing": True}}),
+    ],
+    ids=["full", "offloaded", "lora"],
 )
 def test_two_processes_go_on_in_the_middle_of_an_epoch_as_if_never_stopped(
-    stage: int, sections: dict[str, Any], world: World, write_recipe: Write, forked: Forked, tmp_path: Path
+    parallel: dict[str, Any],
+    sections: dict[str, Any],
+    world: World,
+    write_recipe: Write,
+    forked: Forked,
+    tmp_path: Path,
 ) -> None:
-    file = write_recipe(recipe(world, parallel={**FSDP, "stage": stage}, **sections))
+    tree = recipe(world, parallel={**FSDP, **parallel}, **sections)
+    file = write_recipe(tree)
     run(forked, file, tmp_path / "two", 2)
+    if not sections:
+        assert_alike(alone(forked, tree), tmp_path / "two")
     parts = sorted(path.name for path in (tmp_path / "two/checkpoints/step-00000004/weights").iterdir())
     assert len(parts) == 2
     goes_on_identically(forked, file, tmp_path / "two", 4)

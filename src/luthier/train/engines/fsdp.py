@@ -80,8 +80,8 @@ class FullyShared(SingleDevice):
             settings["mp_policy"] = MixedPrecisionPolicy(
                 param_dtype=self.compute, reduce_dtype=torch.float32, cast_forward_inputs=False
             )
-        if self._parallel.offload_parameters and self.device.type == "cuda":
-            settings["offload_policy"] = CPUOffloadPolicy()
+        if self._parallel.offload_parameters:
+            settings["offload_policy"] = CPUOffloadPolicy(pin_memory=self.device.type == "cuda")
         return settings
 
     def _mesh(self) -> DeviceMesh:
