@@ -130,6 +130,37 @@ def test_every_parameter_is_a_part_and_whole_where_it_is_asked_for(world: World)
     mp.spawn(_look, args=(free_port(), tree, str(world.model)), nprocs=2)
 
 
+def _step_in_bf16(rank: int, port: int, tree: dict[str, Any], model: str) -> None:
+    made = build(tree, str)
+    ranks = join(made, Place(rank, 2, rank, "127.0.0.1", port))
+    losses: list[float] = []
+    for compute in (torch.float32, torch.bfloat16):
+        engine = FullyShared(made, ranks)
+        engine.compute = compute  # whether or not this processor computes in it at speed
+        built = build_model(made, 300, Path(model))
+        seen: list[tuple[torch.dtype, ...]] = []
+        built.get_submodule("model.layers.0.mlp.up_proj").register_forward_hook(
+            lambda module, given, output, seen=seen: seen.append((module.weight.dtype, output.dtype))
+        )
+        wrapped: Any = engine.wrap(built)
+        ids = torch.arange(3, 43).view(1, -1)
+        with engine.autocast():
+            loss = wrapped(input_ids=ids, labels=ids, document_lengths=(40,)).loss
+        engine.backward(loss.float())
+        losses.append(float(loss))
+        assert seen == [(compute, compute)]
+        for name, one in wrapped.named_parameters():
+            assert one.dtype is torch.float32 and isinstance(one.grad, DTensor) and one.grad.dtype is torch.float32
+            assert one.grad.to_local().abs().sum() > 0 or "embed" in name or "lm_head" in name, name
+    assert losses[0] != losses[1] and abs(losses[0] - losses[1]) < 0.02 * losses[0], losses
+    ranks.together("the end")
+    ranks.part()
+
+
+def test_weights_travel_and_compute_in_the_compute_type_and_their_gradients_are_added_up_in_fp32(world: World) -> None:
+    mp.spawn(_step_in_bf16, args=(free_port(), recipe(world, parallel=FSDP), str(world.model)), nprocs=2)
+
+
 def test_a_layer_that_the_model_has_not_is_told(world: World) -> None:
     model = build_model(build(recipe(world), str), 300, world.model)
     assert [type(one).__name__ for one in units(model, ())] == ["LlamaDecoderLayer"] * 2
