@@ -45,7 +45,7 @@ WARM = (
 
 
 MOST = 3
-"""Servers of a test process; each holds some 300 MB."""
+"""Servers of a test process; each holds some 330 MB of its own."""
 
 
 def run(

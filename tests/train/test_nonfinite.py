@@ -157,6 +157,23 @@ def test_gradients_that_are_shared_out_are_followed_and_never_added(
     assert model.model.layers[0]._gradient_checkpointing_func.keywords == {"use_reentrant": reentrant}
 
 
+def test_a_process_alone_adds_no_gradients_to_those_that_its_engine_keeps(world: World, recipe: Recipe) -> None:
+    """As one process on a GPU does whose optimiser lies in host memory."""
+    work, told = watched(world, recipe, micro=1, accumulation=1)
+    engine: Any = work.engine
+    engine.shares_gradients = True
+    added: list[torch.Tensor] = []
+    plain = engine.backward
+    engine.backward = lambda loss: (added.append(loss), plain(loss))
+    step, epoch, micros = next(planned_steps(work.feed, 0, 1))
+    work.model.get_submodule("model.layers.0.mlp.down_proj").register_full_backward_pre_hook(
+        lambda module, grads: tuple(one * float("inf") for one in grads)
+    )
+    assert one_step(work, step, epoch, micros).cause == "gradient"
+    assert len(added) == 1, "the step's own"
+    assert "the gradient that comes to model.layers." in told[0][1] and len(told[0][2]) == 1
+
+
 def test_findings_of_several_processes_name_them() -> None:
     found = together([("model.norm", ["a:1"]), ("", []), ("the loss", ["b:2"])])
     assert found.where == "model.norm of rank 0 and in the loss of rank 2" and found.rows == ("a:1", "b:2")

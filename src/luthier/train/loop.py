@@ -226,7 +226,7 @@ def _tell_nonfinite(
 
     finding = Finding(seen)
     devices = [engine.device] if engine.device.type == "cuda" else []
-    if work.alone and (cause or not seen):
+    if cause and work.alone and (cause == "loss" or not engine.shares_gradients):
         found = find(work.model, [items for _, items, _ in mine], totals, attempt, engine.backward, devices)
         finding = Finding(seen or found.where, found.rows)
     elif cause:

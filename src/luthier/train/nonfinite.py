@@ -127,14 +127,12 @@ def find_own(
     """
     found: list[Finding] = []
     followed = gradients is not None and shared
-    with torch.random.fork_rng(devices=list(devices)), nullcontext() if gradients else torch.no_grad():
+    again = _without_reentry(model) if followed else nullcontext()
+    with torch.random.fork_rng(devices=list(devices)), nullcontext() if gradients else torch.no_grad(), again:
         for number, items in micros:
-            with watching(model, gradients=followed) as seen, _without_reentry(model):
-                loss, rows = attempt(number, items)
-                if gradients is None:
-                    where, at_fault = _loss_fails(loss, rows)
-                else:
-                    where, at_fault = (_reached(seen) if shared else _gradient_fails(model, gradients))(loss, rows)
+            with watching(model, gradients=followed) as seen:
+                test = _reached(seen) if followed else _gradient_fails(model, gradients) if gradients else _loss_fails
+                where, at_fault = test(*attempt(number, items))
             if at_fault:
                 found.append(Finding(seen.name or where, at_fault))
     rows = tuple(dict.fromkeys(row for one in found for row in one.rows))

@@ -41,7 +41,7 @@ class Fragment:
     values: torch.Tensor
 
     def __create_write_items__(self, name: str, _: object) -> list[WriteItem]:
-        [chunk] = self.__create_chunk_list__()
+        chunk = ChunkStorageMetadata(torch.Size([self.begin]), self.values.shape)
         data = TensorWriteData(
             chunk=chunk,
             properties=TensorProperties.create_from_tensor(self.values),
@@ -49,9 +49,6 @@ class Fragment:
         )
         item = WriteItem(index=MetadataIndex(name, chunk.offsets), type=WriteItemType.SHARD, tensor_data=data)
         return [item] if len(self.values) else []
-
-    def __create_chunk_list__(self) -> list[ChunkStorageMetadata]:
-        return [ChunkStorageMetadata(torch.Size([self.begin]), self.values.shape)]
 
 
 Part = DTensor | Fragment

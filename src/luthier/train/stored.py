@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,16 +28,20 @@ class Piece(NamedTuple):
         """The number after its last."""
         return self.begin + math.prod(self.shape)
 
+    @property
+    def row(self) -> int:
+        """The numbers of one row."""
+        return max(1, math.prod(self.shape[1:]))
+
     def read(self, name: str, begin: int, end: int) -> torch.Tensor:
         """The numbers from ``begin`` to ``end`` of the whole, which are all here; flat, still in the file's pages."""
         begin, end = begin - self.begin, end - self.begin
         with safe_open(self.file, framework="pt") as opened:
             if not self.shape:
                 return opened.get_tensor(name).flatten()[begin:end]  # type: ignore[no-any-return]
-            row = max(1, math.prod(self.shape[1:]))
-            first = begin // row
-            rows: torch.Tensor = opened.get_slice(name)[first : -(-end // row)]
-            return rows.flatten()[begin - first * row : end - first * row]
+            first = begin // self.row
+            rows: torch.Tensor = opened.get_slice(name)[first : -(-end // self.row)]
+            return rows.flatten()[begin - first * self.row : end - first * self.row]
 
 
 class Stored(Mapping[str, torch.Tensor]):
@@ -56,7 +59,6 @@ class Stored(Mapping[str, torch.Tensor]):
     def __init__(self, *files: Path, shapes: Mapping[str, list[int]] | None = None) -> None:
         self._pieces: dict[str, list[Piece]] = {}
         self._shapes = {name: torch.Size(shape) for name, shape in (shapes or {}).items()}
-        rows: dict[str, int] = defaultdict(int)
         for file in files:
             with safe_open(file, framework="pt") as opened:
                 places = json.loads((opened.metadata() or {}).get("DCP_SHARDING_INFO", "{}"))
@@ -64,11 +66,11 @@ class Stored(Mapping[str, torch.Tensor]):
                     shape = tuple(opened.get_slice(name).get_shape())
                     first = places[name]["saved_offsets"][0] if shape and name in places else 0
                     self._pieces.setdefault(name, []).append(Piece(file, first * math.prod(shape[1:]), shape))
-                    if shape:
-                        rows[name] = max(rows[name], first + shape[0])
         for name, pieces in self._pieces.items():
-            shape = pieces[0].shape
-            self._shapes.setdefault(name, torch.Size((rows[name], *shape[1:]) if shape else ()))
+            pieces.sort(key=lambda piece: piece.begin)
+            last = pieces[-1]
+            rows = [last.begin // last.row + size for size in last.shape[:1]]
+            self._shapes.setdefault(name, torch.Size((*rows, *last.shape[1:])))
 
     @classmethod
     def of(cls, folder: Path, part: str) -> Stored:
@@ -99,7 +101,7 @@ class Stored(Mapping[str, torch.Tensor]):
         Raises:
             CheckpointError: some of them are in no file.
         """
-        pieces = sorted(self._pieces[name], key=lambda piece: piece.begin)
+        pieces = self._pieces[name]
         parts = [(piece, max(begin, piece.begin), min(end, piece.end)) for piece in pieces]
         wanted = [(piece, low, high) for piece, low, high in parts if low < high]
         wanted = wanted or [(pieces[0], pieces[0].begin, pieces[0].begin)]
