@@ -20,6 +20,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,11 @@ def told(step):
 """
 
 OURS = (
-    COMMON
+    """
+from luthier.environment import yield_idle_threads
+yield_idle_threads()
+"""
+    + COMMON
     + """
 from pathlib import Path
 from luthier.data.order import Feed
@@ -228,7 +233,9 @@ def useful(step: dict[str, Any]) -> float:
 class Contender:
     """A process that takes a step whenever it is asked to, and tells about it."""
 
-    def __init__(self, folder: Path, python: str, program: str, precision: str, setting: str) -> None:
+    def __init__(
+        self, folder: Path, python: str, program: str, precision: str, setting: str, environment: Mapping[str, str] = {}
+    ) -> None:
         self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115
         self.steps: list[dict[str, Any]] = []
         self.many = 3 if program is OURS else 1
@@ -239,7 +246,7 @@ class Contender:
             stdout=subprocess.PIPE,
             stderr=self.errors,
             text=True,
-            env={**os.environ, "OMP_WAIT_POLICY": "PASSIVE"},
+            env={**os.environ, **environment},
         )
 
     def step(self) -> dict[str, Any]:

@@ -28,12 +28,15 @@ def language() -> str:
 
 
 def yield_idle_threads() -> None:
-    """Let OpenMP threads sleep rather than spin while they wait, unless the user has said otherwise.
+    """Let OpenMP threads spin only briefly while they wait, unless the user has said otherwise.
 
-    Spinning threads fight for the cores as soon as anything else runs: two processes of two threads each on two cores
-    were measured to become eighty times slower. Has to be called before torch is imported.
+    Threads that spin for long, as they do of themselves, fight for the cores as soon as anything else runs; threads
+    that sleep at once have to be woken for every small operation. The turns are libgomp's, some 0.1 to 0.2 ms; LLVM's
+    and Intel's libraries count in whole milliseconds, and sleep at once. Has to be called before torch is imported.
+    ``bench/threads.py`` measures it.
     """
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"} & os.environ.keys():
+        os.environ.update(GOMP_SPINCOUNT="5000", KMP_BLOCKTIME="0")
 
 
 def cores() -> int:

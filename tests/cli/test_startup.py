@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from luthier.cli.app import main
 from tests.conftest import World
 
 HEAVY = ("torch", "transformers", "datasets", "peft")
@@ -81,3 +82,20 @@ def test_a_plan_that_has_to_guess_a_tokenizer_loads_nothing_heavy(
 
 def test_an_error_loads_nothing_heavy(tmp_path: Path) -> None:
     assert heavy_after(command("plan", "none.yaml"), tmp_path) == (2, "HEAVY []")
+
+
+@pytest.mark.parametrize("said", ["", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"])
+def test_idle_threads_spin_briefly_unless_the_user_says_how_they_wait(
+    said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
+    for name in names:
+        monkeypatch.setenv(name, "to be put back")
+        monkeypatch.delenv(name)
+    if said:
+        monkeypatch.setenv(said, "7")
+    monkeypatch.setattr(sys, "argv", ["luthier", "--help"])
+    with pytest.raises(SystemExit):
+        main()
+    found = {name: os.environ[name] for name in names if name in os.environ}
+    assert found == ({said: "7"} if said else {"GOMP_SPINCOUNT": "5000", "KMP_BLOCKTIME": "0"})
