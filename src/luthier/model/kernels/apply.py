@@ -57,9 +57,10 @@ def put_kernels(model: Any, recipe: Recipe, chosen: Mapping[str, Choice], device
         use_liger(model)
     elif chosen["rms_norm"].name == "on":
         fuse_norms(model)
-    for name, fuse in (("rotary", fuse_rotary), ("lora", fuse_lora)):
-        if chosen[name].name == "on":
-            fuse(model)
+    if chosen["rotary"].name == "on":
+        fuse_rotary(model)
+    if chosen["lora"].name == "on":
+        fuse_lora(model, (QKV, MLP))
     for name, layers in (("fuse_qkv", QKV), ("fuse_mlp", MLP)):
         if chosen[name].name == "on":
             join_layers(model, layers)

@@ -15,6 +15,8 @@ import torch
 from torch import nn
 from torch.nn.functional import linear
 
+from luthier.model.kernels.siblings import Siblings
+
 
 def join_layers(model: nn.Module, names: Sequence[str]) -> int:
     """Join the layers of these names in every module that has all of them; returns how many modules have.
@@ -37,9 +39,9 @@ def _join(layers: Sequence[nn.Linear]) -> bool:
     _lay_end_to_end(weights)
     biases: list[Any] = [one.bias for one in layers if one.bias is not None]
     _lay_end_to_end(biases)
-    group = _Group(layers)
+    together = Siblings(len(layers), partial(_all, tuple(layers)))
     for place, layer in enumerate(layers):
-        layer.forward = partial(group.output, place)  # type: ignore[method-assign]
+        layer.forward = partial(together.output, place)  # type: ignore[method-assign]
     return True
 
 
@@ -52,33 +54,14 @@ def _lay_end_to_end(parameters: Sequence[nn.Parameter]) -> None:
         parameter.data = part
 
 
-class _Group:
-    """The first layer that is given an input computes for all; the others hand their part out."""
-
-    def __init__(self, layers: Sequence[nn.Linear]) -> None:
-        self.layers = tuple(layers)
-        self.seen: torch.Tensor | None = None
-        self.parts: list[torch.Tensor | None] = [None] * len(layers)
-
-    def output(self, place: int, hidden: torch.Tensor) -> torch.Tensor:
-        """[..., in] -> this layer's [..., out]."""
-        part = self.parts[place]
-        if self.seen is not hidden or part is None:
-            self.seen, self.parts = hidden, list(self._all(hidden))
-            part = self.parts[place]
-        self.parts[place] = None
-        if not any(one is not None for one in self.parts):
-            self.seen = None
-        assert part is not None
-        return part
-
-    def _all(self, hidden: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        weights = [one.weight for one in self.layers]
-        device = hidden.device.type
-        kind = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weights[0].dtype
-        biases = [] if self.layers[0].bias is None else [one.bias for one in self.layers]
-        parts: tuple[torch.Tensor, ...] = _Joined.apply(hidden, kind, *weights, *biases)  # type: ignore[no-untyped-call]
-        return parts
+def _all(layers: Sequence[nn.Linear], hidden: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """[..., in] -> each layer's [..., out]."""
+    weights = [one.weight for one in layers]
+    device = hidden.device.type
+    kind = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weights[0].dtype
+    biases = [] if layers[0].bias is None else [one.bias for one in layers]
+    parts: tuple[torch.Tensor, ...] = _Joined.apply(hidden, kind, *weights, *biases)  # type: ignore[no-untyped-call]
+    return parts
 
 
 def whole(parts: Sequence[torch.Tensor]) -> torch.Tensor:
