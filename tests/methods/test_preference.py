@@ -70,6 +70,31 @@ def test_log_probabilities_of_packed_pairs_are_those_of_each_answer_alone(world:
     assert found.tokens.tolist() == [3, 2, 5, 4, 1, 3]
 
 
+@pytest.mark.parametrize("kind", [*KINDS, KahnemanTversky])
+def test_losses_and_gradients_without_all_logits_are_those_with_them(
+    kind: Any, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = []
+    made: list[int] = []
+    whole = torch.nn.functional.cross_entropy
+    monkeypatch.setattr("luthier.methods.answers.cross_entropy", lambda *a, **k: made.append(1) or whole(*a, **k))
+    for chunked in (True, False):
+        model = opened(world)
+        method = kind(Settings(nll_weight=0.5), chunked=chunked)
+        if method.needs_reference:
+            method.reference = Copied(opened(world))
+        loss = method.loss(model, method.collate(documents(LABELLED if kind is KahnemanTversky else PAIRS)))
+        loss.total.backward()
+        gradients = {name: one.grad for name, one in model.named_parameters() if one.grad is not None}
+        found.append((float(loss.total.detach()), gradients, len(made)))
+    (one, ours, none), (other, theirs, some) = found
+    assert none == 0 < some
+    assert one == pytest.approx(other, rel=1e-5)
+    assert ours.keys() == theirs.keys()
+    for name, gradient in theirs.items():
+        assert float((ours[name] - gradient).norm()) <= 1e-5 * float(gradient.norm()) + 1e-8, name
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_prompt_computed_once_changes_no_gradient(kind: Any, world: World) -> None:
     gradients = []
@@ -177,7 +202,7 @@ def test_kto_compares_each_prompt_with_the_answer_before_it(world: World) -> Non
     matched = [log_p(world, one.prompt, answer) for one, answer in zip(LABELLED, answers, strict=True)]
     others = [log_p(world, one.prompt, answers[at - 1]) for at, one in enumerate(LABELLED)]
     sums = [one for pair in zip(matched, others, strict=True) for one in pair]
-    method.reference = lambda model, batch: torch.tensor(sums) - 40
+    method.reference = lambda model, batch, chunked: torch.tensor(sums) - 40
     with torch.no_grad():
         loss = method.loss(opened(world).eval(), batch)
     # Every log-ratio is 40, and so is the drift: each answer is worth one half of its weight.
@@ -194,7 +219,7 @@ def test_kto_takes_no_drift_below_zero(world: World) -> None:
     model = opened(world).eval()
     with torch.no_grad():
         sums = likelihood(model, batch).sums
-        method.reference = lambda model, batch: sums + 2
+        method.reference = lambda model, batch, chunked: sums + 2
         loss = method.loss(model, batch)
     # Every log-ratio is -2, and the drift 0 and not -2: wanted answers have lost, the unwanted one has gained.
     lost, gained = (1 - 1 / (1 + exp(-0.5 * gain)) for gain in (-2, 2))

@@ -141,10 +141,10 @@ def _with_likelihood(job: Job, double: dict[str, torch.Tensor]) -> float:
     method = preference.DirectPreference(
         Method(beta=job["beta"], loss=job["losses"][0], nll_weight=job["weights"][1])  # type: ignore[call-arg]
     )
-    method.reference = lambda model, batch: reference
+    method.reference = lambda model, batch, chunked: reference
     found = Likelihood(sums, lengths, (sums / lengths)[answer])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(preference, "likelihood", lambda model, batch: found)
+        patch.setattr(preference, "likelihood", lambda model, batch, chunked: found)
         patch.setattr(preference, "AnswerBatch", _Batch)
         return float(method.loss(torch.nn.Identity(), batch).total / batch.units)
 

@@ -206,6 +206,12 @@ def test_logits_are_a_chunk_of_the_loss_or_all_of_them(models: dict[str, Path]) 
     assert few == 10 * 101 * 4 and few < many <= 4 * 2**23
     plain = recipe_of(models["llama"], runtime={"kernels": {"cross_entropy": "off"}})
     assert peak_memory(plain, shape(models), 10**6, 10**6, "fp32")["logits"] == 10**6 * 101 * 12
+    judged = recipe_of(models["llama"], method={"kind": "dpo"})
+    few, many = (peak_memory(judged, shape(models), 10**6, targets, "fp32")["logits"] for targets in (10**5, 10**6))
+    assert few == 10**5 * 101 * 4 and many <= 4 * 2**23
+    assert (
+        peak_memory(recipe_of(models["llama"], method={"kind": "reward"}), shape(models), 9, 9, "fp32")["logits"] == 0
+    )
 
 
 def test_activations_grow_with_tokens_and_shrink_with_checkpointing_and_narrow_numbers(models: dict[str, Path]) -> None:

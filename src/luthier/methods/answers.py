@@ -9,6 +9,8 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from luthier.data.preference_batch import AnswerBatch
+from luthier.methods.log_probabilities import linear_log_probabilities
+from luthier.methods.output_layer import instead, output_layer
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,17 +27,30 @@ class Likelihood:
         return self.sums / self.tokens
 
 
-def likelihood(model: torch.nn.Module, batch: AnswerBatch) -> Likelihood:
-    """What a model gives to every token of every answer, in one forward pass; only these tokens' logits are made."""
-    output = model(
+def likelihood(model: torch.nn.Module, batch: AnswerBatch, *, chunked: bool = True) -> Likelihood:
+    """What a model gives to every token of every answer, in one forward pass; only these tokens' logits are made,
+    chunk by chunk (``chunked``) where the output layer allows it."""
+    layer = output_layer(model) if chunked else None
+    if layer is None:
+        by_token = -cross_entropy(_outputs(model, batch).logits[0].float(), batch.wanted, reduction="none")
+    else:
+        linear, head = layer
+        with instead(
+            linear, lambda hidden: linear_log_probabilities(hidden, linear.weight, linear.bias, batch.wanted, head)
+        ) as found:
+            _outputs(model, batch)
+            by_token = found()
+    return Likelihood(summed(by_token, batch), batch.lengths, by_token)
+
+
+def _outputs(model: torch.nn.Module, batch: AnswerBatch) -> Any:
+    return model(
         input_ids=batch.input_ids,
         position_ids=batch.position_ids,
         use_cache=False,
         logits_to_keep=batch.where,
         **isolation(batch),
     )
-    by_token = -cross_entropy(output.logits[0].float(), batch.wanted, reduction="none")
-    return Likelihood(summed(by_token, batch), batch.lengths, by_token)
 
 
 def summed(by_token: torch.Tensor, batch: AnswerBatch) -> torch.Tensor:

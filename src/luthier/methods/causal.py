@@ -10,9 +10,9 @@ import torch
 
 from luthier.data.batch import IGNORED, Batch, collate
 from luthier.data.tokens import Tokens
-from luthier.methods.cross_entropy import PLAIN, Terms, plain_cross_entropy
+from luthier.methods.cross_entropy import PLAIN, Terms, linear_cross_entropy, plain_cross_entropy
 from luthier.methods.method import Loss
-from luthier.methods.output_layer import losses_instead, output_layer
+from luthier.methods.output_layer import instead, output_layer
 from luthier.recipe import Recipe
 
 
@@ -47,7 +47,10 @@ class SupervisedFineTuning:
         if layer is None:
             sums = plain_cross_entropy(logits_at(model, batch, where), labels, terms)
         else:
-            with losses_instead(*layer, labels, terms) as losses:
+            linear, head = layer
+            with instead(
+                linear, lambda hidden: linear_cross_entropy(hidden, linear.weight, linear.bias, labels, terms, head)
+            ) as losses:
                 _outputs(model, batch, where)
                 sums = losses()
         return Loss(sums[0], batch.targets, {"cross_entropy": sums[1].detach()} if terms else {})

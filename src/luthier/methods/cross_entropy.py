@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from luthier.model.kernels.chunks import chunk_rows
+from luthier.model.kernels.chunks import chunk_rows, even_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +105,7 @@ class _Chunked(torch.autograd.Function):
     ) -> torch.Tensor:
         wanted = [learns and wants for wants in ctx.needs_input_grad[:3]]
         narrow, inputs = weight.detach().to(compute), hidden.detach().to(compute)
-        rows = max(1, -(-len(inputs) // max(1, -(-len(inputs) // rows))))  # chunks of one size
+        rows = even_rows(len(inputs), rows)
         shape = (rows, len(narrow))
         buffer = torch.empty(shape, dtype=compute, device=inputs.device)
         wide = buffer if compute is torch.float32 else torch.empty(shape, device=inputs.device)
@@ -126,7 +126,7 @@ class _Chunked(torch.autograd.Function):
                 sums += loss
                 if any(wanted):
                     logits.copy_(chunk)
-                    _add(grads, piece, logits, inputs, narrow, part, scale)
+                    add_gradients(grads, piece, logits, inputs, narrow, part, scale)
         ctx.kinds = [hidden.dtype, weight.dtype, None if bias is None else bias.dtype]
         ctx.grads = grads
         return sums
@@ -140,6 +140,19 @@ class _Chunked(torch.autograd.Function):
         return (*scaled, *[None] * 6)
 
 
+def made_logits(numbers: torch.Tensor, bias: torch.Tensor | None, head: Head) -> torch.Tensor | None:
+    """Make an output layer's numbers [n, V] into logits, in place; returns the slope of a cap [n, V], if any."""
+    if bias is not None:
+        numbers.add_(bias)
+    if head.cap is None:
+        if head.scale != 1.0:
+            numbers.mul_(head.scale)
+        return None
+    slope = 1 - numbers.div_(head.cap).tanh_().square()
+    numbers.mul_(head.cap)
+    return slope
+
+
 def _losses(
     logits: torch.Tensor,
     chunk: torch.Tensor,
@@ -151,16 +164,7 @@ def _losses(
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
     """The sums [2] of some tokens, and in ``chunk`` their gradients by the output layer's numbers, but for a factor
     for each token [n, 1], which is returned (None: 1): it is cheaper to put into the hidden states."""
-    chunk.copy_(logits)
-    if bias is not None:
-        chunk.add_(bias)
-    slope = None
-    if head.cap is not None:
-        chunk.div_(head.cap).tanh_()
-        slope = 1 - chunk.square()
-        chunk.mul_(head.cap)
-    elif head.scale != 1.0:
-        chunk.mul_(head.scale)
+    slope = made_logits(chunk.copy_(logits), bias, head)
     own, highest = chunk.gather(1, labels[:, None]), chunk.amax(1, keepdim=True)
     mean = chunk.mean(1, keepdim=True) if terms.smoothing else None
     torch.softmax(chunk, 1, out=chunk)
@@ -184,7 +188,7 @@ def _losses(
     return sums, factor if terms.by_probability or head.scale != 1.0 else None
 
 
-def _add(
+def add_gradients(
     grads: list[torch.Tensor | None],
     piece: slice,
     logits: torch.Tensor,

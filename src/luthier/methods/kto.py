@@ -27,13 +27,17 @@ class KahnemanTversky:
     needs_reference = True
     reference: Reference = Uniform()
 
-    def __init__(self, settings: Settings, *, shared: bool = True) -> None:
-        self.settings, self.shared = settings, shared
+    def __init__(self, settings: Settings, *, shared: bool = True, chunked: bool = True) -> None:
+        self.settings, self.shared, self.chunked = settings, shared, chunked
 
     @classmethod
     def of(cls, recipe: Recipe) -> Self:
         """The objective of a recipe."""
-        return cls(recipe.method, shared=recipe.adapter.kind not in ("prefix", "prompt"))
+        return cls(
+            recipe.method,
+            shared=recipe.adapter.kind not in ("prefix", "prompt"),
+            chunked=recipe.runtime.kernels.cross_entropy != "off",
+        )
 
     def collate(self, items: Sequence[Tokens]) -> Batch:
         """Prompts end to end, each with its own answer and another one's."""
@@ -42,8 +46,8 @@ class KahnemanTversky:
     def loss(self, model: torch.nn.Module, batch: Batch) -> Loss:
         """The sum of the answers' losses; rewards are told of wanted and unwanted answers apart."""
         assert isinstance(batch, AnswerBatch), "collated by this method"
-        found, settings = likelihood(model, batch), self.settings
-        ratios = found.sums - self.reference(model, batch)
+        found, settings = likelihood(model, batch, chunked=self.chunked), self.settings
+        ratios = found.sums - self.reference(model, batch, chunked=self.chunked)
         own, drift = ratios[0::2], ratios[1::2].detach().mean().clamp(min=0)
         losses = kahneman_tversky(
             own, batch.good, drift, settings.beta, settings.desirable_weight, settings.undesirable_weight

@@ -1,4 +1,4 @@
-"""The loss in place of a model's output layer, so that its logits are made chunk by chunk or not at all.
+"""What a loss needs in place of a model's output layer, so that its logits are made chunk by chunk.
 
 It is computed where the layer is called, inside the model's own forward pass: whatever is wrapped around the model
 (adapters, prefixes, several processes) sees an ordinary forward pass, and the weight is whole when it is used.
@@ -15,9 +15,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from luthier.methods.cross_entropy import Head, Terms, linear_cross_entropy
-
-Losses = Callable[[], torch.Tensor]
+from luthier.methods.cross_entropy import Head
 
 _heads: WeakKeyDictionary[nn.Module, tuple[nn.Linear, Head] | None] = WeakKeyDictionary()
 
@@ -75,16 +73,16 @@ def _form(inner: Any, layer: nn.Linear) -> Head | None:
 
 
 @contextmanager
-def losses_instead(layer: nn.Linear, head: Head, labels: torch.Tensor, terms: Terms) -> Iterator[Losses]:
-    """While it lasts, the layer makes the losses of its inputs [1, n, size] in place of their logits.
+def instead(layer: nn.Linear, compute: Callable[[torch.Tensor], torch.Tensor]) -> Iterator[Callable[[], torch.Tensor]]:
+    """While it lasts, the layer computes something else of its inputs [n, size] than their logits.
 
-    Gives a function that returns them, (summed loss, summed -log p) [2], after the model's forward pass.
+    Gives a function that returns it after the model's forward pass.
     """
     found: list[torch.Tensor] = []
 
     def forward(hidden: torch.Tensor) -> torch.Tensor:
-        found.append(linear_cross_entropy(hidden.flatten(0, -2), layer.weight, layer.bias, labels, terms, head))
-        return found[-1].view(1, 1, 2)
+        found.append(compute(hidden.flatten(0, -2)))
+        return found[-1].view(1, 1, -1)
 
     layer.forward = forward  # type: ignore[method-assign, assignment]
     try:

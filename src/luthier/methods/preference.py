@@ -20,19 +20,24 @@ from luthier.recipe.method import Method as Settings
 
 
 class FromPairs:
-    """What all of them share: the loss is the mean over pairs, ``shared`` whether a prompt is computed once."""
+    """What all of them share: the loss is the mean over pairs, ``shared`` whether a prompt is computed once, and
+    ``chunked`` whether logits are made chunk by chunk where the output layer allows it."""
 
     needs_reference = False
     reads_prompts = False
     """Whether the likelihood beside the loss is of the prompt's tokens as well."""
 
-    def __init__(self, settings: Settings, *, shared: bool = True) -> None:
-        self.settings, self.shared = settings, shared
+    def __init__(self, settings: Settings, *, shared: bool = True, chunked: bool = True) -> None:
+        self.settings, self.shared, self.chunked = settings, shared, chunked
 
     @classmethod
     def of(cls, recipe: Recipe) -> Self:
         """The objective of a recipe; trained prefixes and prompts go before whole documents alone."""
-        return cls(recipe.method, shared=recipe.adapter.kind not in ("prefix", "prompt"))
+        return cls(
+            recipe.method,
+            shared=recipe.adapter.kind not in ("prefix", "prompt"),
+            chunked=recipe.runtime.kernels.cross_entropy != "off",
+        )
 
     def collate(self, items: Sequence[Tokens]) -> Batch:
         """Pairs end to end."""
@@ -41,7 +46,7 @@ class FromPairs:
     def loss(self, model: torch.nn.Module, batch: Batch) -> Loss:
         """The sum of the pairs' losses."""
         assert isinstance(batch, AnswerBatch), "collated by this method"
-        found = likelihood(model, batch)
+        found = likelihood(model, batch, chunked=self.chunked)
         losses, rewards = self.losses(model, batch, found)
         likely = -found.by_token[batch.answer % 2 == 0].mean()
         weight = self.nll_weight
@@ -74,7 +79,7 @@ class DirectPreference(FromPairs):
         self, model: torch.nn.Module, batch: AnswerBatch, found: Likelihood
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Of log-ratios to the reference."""
-        ratios = found.sums - self.reference(model, batch)
+        ratios = found.sums - self.reference(model, batch, chunked=self.chunked)
         pairs = Ratios(
             ratios[0::2],
             ratios[1::2],

@@ -17,14 +17,15 @@ from luthier.methods.answers import likelihood
 class Reference(Protocol):
     """Gives the answers' log-probabilities."""
 
-    def __call__(self, model: torch.nn.Module, batch: AnswerBatch) -> torch.Tensor:
-        """Summed log-probabilities [A] under the reference of the model that trains; no gradient goes through."""
+    def __call__(self, model: torch.nn.Module, batch: AnswerBatch, *, chunked: bool = True) -> torch.Tensor:
+        """Summed log-probabilities [A] under the reference of the model that trains; no gradient goes through.
+        ``chunked`` is whether logits are made chunk by chunk where the output layer allows it."""
 
 
 class Uniform:
     """No reference: every answer is as likely as any other."""
 
-    def __call__(self, model: torch.nn.Module, batch: AnswerBatch) -> torch.Tensor:
+    def __call__(self, model: torch.nn.Module, batch: AnswerBatch, *, chunked: bool = True) -> torch.Tensor:
         """Zeros [A]."""
         return torch.zeros(len(batch.lengths), device=batch.wanted.device)
 
@@ -32,10 +33,10 @@ class Uniform:
 class WithoutAdapter:
     """The frozen weights below an adapter."""
 
-    def __call__(self, model: Any, batch: AnswerBatch) -> torch.Tensor:
+    def __call__(self, model: Any, batch: AnswerBatch, *, chunked: bool = True) -> torch.Tensor:
         """Log-probabilities [A] with the adapter switched off."""
         with measuring(model), model.disable_adapter():
-            return likelihood(model, batch).sums
+            return likelihood(model, batch, chunked=chunked).sums
 
 
 class AtStart:
@@ -44,7 +45,7 @@ class AtStart:
     def __init__(self, model: torch.nn.Module) -> None:
         self._kept = {name: one.detach().clone() for name, one in model.named_parameters() if one.requires_grad}
 
-    def __call__(self, model: torch.nn.Module, batch: AnswerBatch) -> torch.Tensor:
+    def __call__(self, model: torch.nn.Module, batch: AnswerBatch, *, chunked: bool = True) -> torch.Tensor:
         """Log-probabilities [A] with the tensors put back for the time."""
         own = {name: one for name, one in model.named_parameters() if name in self._kept}
         now = {name: one.data for name, one in own.items()}
@@ -52,7 +53,7 @@ class AtStart:
             try:
                 for name, one in own.items():
                     one.data = self._kept[name].to(one.device)
-                return likelihood(model, batch).sums
+                return likelihood(model, batch, chunked=chunked).sums
             finally:
                 for name, one in own.items():
                     one.data = now[name]
@@ -64,10 +65,10 @@ class Copied:
     def __init__(self, model: torch.nn.Module, *, own: bool = False) -> None:
         self._model = (model if own else copy.deepcopy(model)).eval().requires_grad_(False)
 
-    def __call__(self, model: torch.nn.Module, batch: AnswerBatch) -> torch.Tensor:
+    def __call__(self, model: torch.nn.Module, batch: AnswerBatch, *, chunked: bool = True) -> torch.Tensor:
         """Log-probabilities [A] under the copy."""
         with torch.no_grad():
-            return likelihood(self._model, batch).sums
+            return likelihood(self._model, batch, chunked=chunked).sums
 
 
 class Precomputed:
@@ -76,7 +77,7 @@ class Precomputed:
     def __init__(self, kept: Mapping[bytes, tuple[float, ...]]) -> None:
         self._kept = kept
 
-    def __call__(self, model: torch.nn.Module, batch: AnswerBatch) -> torch.Tensor:
+    def __call__(self, model: torch.nn.Module, batch: AnswerBatch, *, chunked: bool = True) -> torch.Tensor:
         """Log-probabilities [A].
 
         Raises:

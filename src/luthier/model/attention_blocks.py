@@ -97,10 +97,10 @@ def blocks(lengths: tuple[tuple[int, int], ...], width: int) -> Iterator[tuple[s
         begin, at = begin + before + length, at + length
 
 
-@lru_cache(maxsize=8)
-def _later(size: int, kind: torch.dtype) -> torch.Tensor:
-    """[size, size]: minus infinity where a key comes after its query."""
-    return torch.full((size, size), -torch.inf, dtype=kind).triu_(1)
+@lru_cache
+def _later(kind: torch.dtype) -> torch.Tensor:
+    """[ROWS, ROWS]: minus infinity where a key comes after its query."""
+    return torch.full((ROWS, ROWS), -torch.inf, dtype=kind).triu_(1)
 
 
 class _Blocks(torch.autograd.Function):
@@ -159,5 +159,5 @@ def _weights(query: torch.Tensor, key: torch.Tensor) -> torch.Tensor:
     last n of the m keys are the queries' own."""
     groups, each, rows, _ = query.shape
     scores = torch.bmm(query.flatten(1, 2), key.transpose(1, 2)).view(groups, each, rows, -1)
-    scores[..., -rows:] += _later(rows, scores.dtype)
+    scores[..., -rows:] += _later(scores.dtype)[:rows, :rows]
     return scores.softmax(-1)

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from math import ceil, prod
 
+from luthier.data.preference import PAIRED, SINGLE
 from luthier.model.kernels.choose import Here, choose
-from luthier.model.kernels.chunks import chunk_rows
+from luthier.model.kernels.chunks import chunk_rows, keeps_logits
 from luthier.model.shape import Shape
 from luthier.plan.parameters import adapted_layers, trainable_parameters
 from luthier.plan.preferences import reference_of
@@ -97,10 +98,15 @@ def peak_memory(
 
 def logit_bytes(recipe: Recipe, shape: Shape, targets: int, compute: str, device: str) -> int:
     """The trained tokens' logits in the compute type and in fp32, and their gradient; where the loss goes chunk by
-    chunk, one chunk's, which its gradient takes the place of, and room for the output layer's."""
+    chunk, one chunk's, which its gradient takes the place of, and room for the output layer's. Of judged answers they
+    are kept in the compute type as long as they are few."""
+    if recipe.method.kind == "reward":
+        return 0
     width = WIDTH[compute]
     if choose(recipe, Here(device, compute))["cross_entropy"].name == "off":
         return targets * shape.vocabulary * (width + 2 * 4)
     rows = min(targets, chunk_rows(shape.vocabulary, device))
     twice = 0 if compute == "fp32" else 1
-    return rows * shape.vocabulary * (width + 4 * twice) + shape.vocabulary * shape.hidden * width * twice
+    kept = recipe.method.kind in (*PAIRED, *SINGLE) and keeps_logits(targets, shape.vocabulary, device)
+    held = shape.vocabulary * ((targets if kept else rows) * width + rows * 4 * twice)
+    return held + shape.vocabulary * shape.hidden * width * twice

@@ -103,7 +103,7 @@ def _measured(
             batch = method.collate([store[int(one)] for one in packs[pack]]).to(engine.device)
             assert isinstance(batch, AnswerBatch), "collated by this method"
             with measuring(model), engine.autocast():
-                sums = likelihood(model, batch).sums.float().cpu().tolist()
+                sums = likelihood(model, batch, chunked=method.chunked).sums.float().cpu().tolist()
             each = len(sums) // len(batch.keys)
             numbers |= {key: tuple(sums[each * at : each * (at + 1)]) for at, key in enumerate(batch.keys)}
             told(len(numbers))

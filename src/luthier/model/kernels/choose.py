@@ -135,7 +135,7 @@ def choose(recipe: Recipe, here: Here) -> dict[str, Choice]:
     plain = "" if here.device == "cpu" else "; plain PyTorch, not measured on a GPU"
     fused = "the compiler fuses it" if recipe.runtime.compile else ""
     switches = (
-        ("cross_entropy", kernels.cross_entropy, "in the output layer's place, without all logits at once", ""),
+        ("cross_entropy", kernels.cross_entropy, "in the output layer's place, chunk by chunk", ""),
         ("rms_norm", kernels.rms_norm, "one function, which keeps its input alone", ""),
         ("rotary", kernels.rotary, f"one function, which keeps the angles alone{plain}", ""),
         ("lora", kernels.lora, f"one function a layer, in the compute type{plain}", ""),
@@ -169,9 +169,9 @@ def lacking_switches(recipe: Recipe, here: Here) -> dict[str, str]:
 
 def _needs_logits(recipe: Recipe) -> str:
     """Why the loss takes logits as the model makes them; empty where it can do without."""
-    kind, adapter = recipe.method.kind, recipe.adapter
-    if kind not in ("sft", "pretrain") and ":" not in kind:
-        return f"{kind} compares answers"
+    adapter = recipe.adapter
+    if recipe.method.kind == "reward":
+        return "a reward model has no logits"
     adapted = adapter.kind in ("lora", "ia3") and "lm_head" in (*adapter.modules_to_save, *adapter.targets)
     return "the output layer is adapted" if adapted else ""
 

@@ -140,7 +140,7 @@ class _Lora(torch.autograd.Function):
         outputs = []
         with torch.autocast(hidden.device.type, enabled=False):
             inner = torch.mm(flat, _scaled(downs, scales, kind).t())
-            parts = inner.split([len(one) for one in downs], 1)
+            parts = torch.split(inner, [len(one) for one in downs], 1)
             for scale, weight, bias, down, up, part in zip(scales, weights, biases, downs, ups, parts, strict=True):
                 moved = torch.addmm(weight, up, down, alpha=scale) if ctx.added else weight.to(kind)
                 output = linear(hidden, moved, None if bias is None else bias.to(kind))
@@ -163,7 +163,9 @@ class _Lora(torch.autograd.Function):
         ranks = [len(one) for one in downs]
         of_inner, back, other = torch.empty_like(inner), None, None
         with torch.autocast(source.device.type, enabled=False):
-            for place, (part, of_part) in enumerate(zip(inner.split(ranks, 1), of_inner.split(ranks, 1), strict=True)):
+            for place, (part, of_part) in enumerate(
+                zip(*(torch.split(one, ranks, 1) for one in (inner, of_inner)), strict=True)
+            ):
                 scale, weight, down, up = (one[place] for one in (ctx.scales, weights, downs, ups))
                 gradient = gradients[place].flatten(0, -2)
                 torch.mm(gradient, up.to(kind), out=of_part)
@@ -172,7 +174,7 @@ class _Lora(torch.autograd.Function):
                 if of_x:
                     moved = torch.addmm(weight, up, down, alpha=scale) if ctx.added else weight.to(kind)
                     back = torch.mm(gradient, moved) if back is None else back.addmm_(gradient, moved)
-            together = torch.mm(of_inner.t(), flat).split(ranks) if any(of_downs) else [None] * count
+            together = torch.split(torch.mm(of_inner.t(), flat), ranks) if any(of_downs) else [None] * count
             for one, down, scale, asked in zip(together, downs, ctx.scales, of_downs, strict=True):
                 found[1].append((one * scale).to(down.dtype) if asked else None)
             if of_dropped:
