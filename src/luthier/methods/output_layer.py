@@ -17,26 +17,23 @@ from transformers import PreTrainedModel
 
 from luthier.methods.cross_entropy import Head
 
-_heads: WeakKeyDictionary[nn.Module, tuple[nn.Linear, Head] | None] = WeakKeyDictionary()
+_forms: WeakKeyDictionary[nn.Module, Head | None] = WeakKeyDictionary()
 
 
 def output_layer(model: nn.Module) -> tuple[nn.Linear, Head] | None:
     """A model's output layer, where it is a plain linear one, and what becomes of its numbers; else None.
 
     A layer that is quantised, adapted, trained as a copy or shared out among processes is none; nor is one whose
-    numbers are made into logits in a way that is not known. The model is asked once, with one token.
+    numbers are made into logits in a way that is not known. The model is asked once, with one token; what its layer is
+    can change later, when an engine shares it out.
     """
-    if model not in _heads:
-        _heads[model] = _found(model)
-    return _heads[model]
-
-
-def _found(model: nn.Module) -> tuple[nn.Linear, Head] | None:
     inner: Any = next((module for module in model.modules() if isinstance(module, PreTrainedModel)), None)
     layer = None if inner is None else inner.get_output_embeddings()
     if type(layer) is not nn.Linear or type(layer.weight) is not nn.Parameter or hasattr(layer.weight, "ds_id"):
         return None
-    form = _form(inner, layer)
+    if model not in _forms:
+        _forms[model] = _form(inner, layer)
+    form = _forms[model]
     return None if form is None else (layer, form)
 
 
