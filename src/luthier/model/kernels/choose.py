@@ -172,6 +172,8 @@ def _needs_logits(recipe: Recipe) -> str:
     adapter = recipe.adapter
     if recipe.method.kind == "reward":
         return "a reward model has no logits"
+    if recipe.parallel.engine == "deepspeed" and recipe.parallel.stage == 3:
+        return "ZeRO-3 takes the output layer's weight apart again before the backward pass"
     adapted = adapter.kind in ("lora", "ia3") and "lm_head" in (*adapter.modules_to_save, *adapter.targets)
     return "the output layer is adapted" if adapted else ""
 
