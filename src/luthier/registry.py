@@ -66,6 +66,7 @@ TABLES: dict[str, dict[str, str]] = {
         "came_pytorch": "luthier.train.optimizers.others:came",
         "galore_adafactor": "luthier.train.optimizers.low_rank:galore",
         "galore_adamw": "luthier.train.optimizers.low_rank:galore",
+        "grokadamw": "luthier.train.optimizers.grok:build",
         "lamb": "luthier.train.optimizers.bits_and_bytes:build",
         "lars": "luthier.train.optimizers.bits_and_bytes:build",
         "lion_32bit": "luthier.train.optimizers.bits_and_bytes:build",

@@ -118,9 +118,9 @@ def test_a_row_is_shown_though_another_keeps_the_run_from_being_prepared(recipe:
 
 
 def test_what_cannot_be_trained_is_shown_and_refused(recipe: Path, luthier: Run) -> None:
-    done = luthier("show", recipe, "optimizer.kind=grokadamw", "--json")
+    done = luthier("show", recipe, "optimizer.kind=adamw_anyprecision", "--json")
     assert done.returncode == 2 and json.loads(done.stdout)["batch"]["step"] == 1
-    assert "grokadamw" in done.stderr and "Traceback" not in done.stderr
+    assert "adamw_anyprecision" in done.stderr and "Traceback" not in done.stderr
 
 
 def test_a_row_before_a_pasted_command(world: World, luthier: Run) -> None:

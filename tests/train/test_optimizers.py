@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import subprocess
 import sys
 from collections.abc import Callable
@@ -21,6 +22,8 @@ from luthier.recipe.validate import build
 from luthier.registry import TABLES
 from luthier.train import checkpoint
 from luthier.train.optimizer import build_optimizer
+from luthier.train.optimizers.groups import parameter_groups
+from luthier.train.optimizers.imported import optional
 from tests.conftest import World
 
 pytestmark = [
@@ -348,6 +351,60 @@ def test_muon_takes_hidden_matrices_alone() -> None:
     assert all("exp_avg" in entries for name, entries in found.items() if name != "linear.weight")
 
 
+def test_a_weights_place_in_the_trainers_groups_is_kept_where_steps_go_by_it() -> None:
+    groups = parameter_groups(Small(), recipe("grokadamw").optimizer)
+    assert [group["names"] for group in groups] == [
+        ["embedding.weight", "linear.weight"],
+        ["linear.bias", "norm.weight", "norm.bias"],
+    ]
+
+
+def test_grokadamws_state_is_the_optimisers_own_and_lies_beside_the_weights() -> None:
+    needs("grokadamw")
+    model = Small().to("meta")
+    optimizer = build_optimizer(model, recipe("grokadamw"))
+    for parameter in model.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    optimizer.step()
+    assert set(optimizer.state) == set(model.parameters())
+    for parameter, state in optimizer.state.items():
+        averages = {name: value for name, value in state.items() if name != "step"}
+        assert set(averages) == {"exp_avg", "exp_avg_sq", "grok_ema"}
+        assert {(value.device.type, value.shape) for value in averages.values()} == {("meta", parameter.shape)}
+    assert not any("state" in group for group in optimizer.param_groups)
+
+
+def test_grokadamws_state_goes_through_pytorchs_own_format_bit_for_bit() -> None:
+    needs("grokadamw")
+    whole, part, rest = Small(), Small(), Small()
+    steps(whole, build_optimizer(whole, recipe("grokadamw")), 0, 5)
+    first, then = (build_optimizer(model, recipe("grokadamw")) for model in (part, rest))
+    steps(part, first, 0, 3)
+    rest.load_state_dict(part.state_dict())
+    then.load_state_dict(first.state_dict())
+    steps(rest, then, 3, 5)
+    for (name, one), other in zip(rest.named_parameters(), whole.parameters(), strict=True):
+        assert torch.equal(one, other), name
+
+
+def test_a_package_that_sets_up_logging_leaves_the_root_logger_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = logging.getLogger()
+    (tmp_path / "talkative.py").write_text("import logging\nlogging.basicConfig(level=logging.INFO)\nhere = True\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(root, "handlers", [])
+    monkeypatch.setattr(root, "level", logging.ERROR)
+    assert optional("talkative", "talkative").here
+    assert root.handlers == [] and root.level == logging.ERROR
+
+
+def test_functions_as_constants_are_refused_by_their_key() -> None:
+    with pytest.raises(RecipeError, match="grokking_signal_fns") as caught:
+        build_optimizer(Small(), recipe("grokadamw", args={"grokking_signal_fns": ["os:getpid"]}))
+    assert caught.value.faults[0].place == "optimizer.args"
+
+
 def test_constants_may_be_written_as_text() -> None:
     optimizer = build_optimizer(Small(), recipe("sgd", args={"momentum": "0.9", "nesterov": "True"}))
     assert (optimizer.param_groups[0]["momentum"], optimizer.param_groups[0]["nesterov"]) == (0.9, True)
@@ -367,7 +424,7 @@ def test_targets_that_name_nothing_are_refused() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["adamw_8bit", "schedule_free_adamw"])
+@pytest.mark.parametrize("kind", ["adamw_8bit", "schedule_free_adamw", "grokadamw"])
 def test_a_run_goes_on_from_its_checkpoint_bit_for_bit(
     kind: str,
     world: World,
@@ -375,6 +432,7 @@ def test_a_run_goes_on_from_its_checkpoint_bit_for_bit(
     write_recipe: Callable[..., Path],
     luthier: Callable[..., subprocess.CompletedProcess[str]],
 ) -> None:
+    needs(kind)
     tree = world.recipe(
         optimizer={"kind": kind},
         data={"evaluate": [{"path": str(world.held_out)}]},

@@ -32,6 +32,8 @@ def optimizer_note(value: Any) -> str:
         notes.append("its state is rounded to few bits, which shows in the weights")
     if "paged" in name:
         notes.append("paging moves the state between GPU and host; it does not change a step")
+    if name == "grokadamw":
+        notes.append("transformers hands it no betas and no epsilon; here those of the file count")
     return "; ".join(notes)
 
 

@@ -67,6 +67,7 @@ OPTIMIZERS: dict[str, Facts] = {
     "galore_adamw": Facts(8, "galore_torch", "galore-torch"),
     "galore_adafactor": Facts(0.1, "galore_torch", "galore-torch", unused=_RMSPROP),
     "apollo_adamw": Facts(8, "apollo_torch", "apollo-torch"),
+    "grokadamw": Facts(12, "grokadamw", "grokadamw"),
     "schedule_free_adamw": Facts(8, "schedulefree", "schedulefree"),
     "schedule_free_radam": Facts(8, "schedulefree", "schedulefree"),
     "schedule_free_sgd": Facts(4, "schedulefree", "schedulefree", unused=_RMSPROP),
@@ -124,11 +125,10 @@ STANDS_IN_WITH: dict[str, dict[str, JsonValue]] = {"adalomo": {"scale_parameter"
 NEEDS_TARGETS = ("galore_adamw", "galore_adafactor", "apollo_adamw")
 """They project the gradients of the layers that ``optimizer.args.target_modules`` names."""
 
+GO_BY_PLACE = ("grokadamw",)
+"""The step of a weight goes by its place in its group: groups are the Trainer's, weights in the model's order."""
+
 REFUSED = {
-    "grokadamw": (
-        "grokadamw needs one decay per place of a weight in its group and keeps its state where no checkpoint can hold it",
-        "use adamw",
-    ),
     "adamw_anyprecision": ("adamw_anyprecision needs torchdistx, which is no longer made", "use adamw"),
     "dion": ("Dion needs several processes that share a matrix, and is not there", "use muon"),
     "q_galore_adamw8bit": ("Q-GaLore needs weights quantised to int8 while they train", "use galore_adamw"),

@@ -7,10 +7,12 @@ from typing import Any
 import torch
 
 from luthier.recipe.optimizer import Optimizer
+from luthier.recipe.optimizers import GO_BY_PLACE
 
 Groups = list[dict[str, Any]]
 """Each with ``params``, ``names`` (state is saved by name), ``weight_decay``, ``ratio`` (its rate over the recipe's)
-and ``hidden`` (matrices that are neither embeddings nor the output layer)."""
+and ``hidden`` (matrices that are neither embeddings nor the output layer, in groups of their own unless steps go by a
+weight's place in its group)."""
 
 
 def parameter_groups(model: torch.nn.Module, optimizer: Optimizer) -> Groups:
@@ -30,7 +32,7 @@ def parameter_groups(model: torch.nn.Module, optimizer: Optimizer) -> Groups:
             ratio = optimizer.embedding_lr / optimizer.lr
         elif optimizer.lora_plus is not None and ("lora_B" in name or "lora_embedding_B" in name):
             ratio = optimizer.lora_plus
-        hidden = parameter.ndim == 2 and not end
+        hidden = parameter.ndim == 2 and not end and optimizer.kind not in GO_BY_PLACE
         decay = optimizer.weight_decay if decays else 0.0
         empty = {"params": [], "names": [], "weight_decay": decay, "ratio": ratio, "hidden": hidden}
         group = groups.setdefault((not decays, ratio, not hidden), empty)
