@@ -96,11 +96,13 @@ def test_the_merged_model_has_the_adapters_logits(kind: str, tied: bool, base: B
 
 
 @pytest.mark.parametrize("tied", [False, True])
-def test_rows_of_new_tokens_are_merged(tied: bool, base: Base, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["lora", "ia3"])
+def test_rows_of_new_tokens_are_merged(kind: str, tied: bool, base: Base, tmp_path: Path) -> None:
     place = base(tie_word_embeddings=tied)
-    adapter = saved(place, tmp_path / "adapter", (300, 301), adapter={"kind": "lora", "rank": 2})
+    adapter = saved(place, tmp_path / "adapter", (300, 301), adapter={"kind": kind, "rank": 2})
     merge(adapter, tmp_path / "merged")
     model = AutoModelForCausalLM.from_pretrained(tmp_path / "merged")
+    assert model.config.tie_word_embeddings is tied
     assert model.config.vocab_size == 302 == model.get_input_embeddings().weight.shape[0]
     reference = open_on_base(adapter, place, "sdpa", torch.float32)
     ids = torch.tensor([[300, 5, 301, 9]])

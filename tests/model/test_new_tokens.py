@@ -53,7 +53,7 @@ def test_nothing_is_changed_unless_asked() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("adapter", ["lora", "none"])
+@pytest.mark.parametrize("adapter", ["lora", "ia3", "none"])
 @pytest.mark.parametrize("tied", [True, False])
 def test_new_rows_train_and_the_result_opens(
     adapter: str, tied: bool, world: World, tmp_path: Path, luthier: Run, write_recipe: Run
@@ -82,7 +82,7 @@ def test_new_rows_train_and_the_result_opens(
         adapter={"kind": adapter, "rank": 2},
         batch={"micro": 1, "epochs": 1, "steps": 3},
         schedule={"warmup_steps": 0},
-        optimizer={"lr": 0.05, "weight_decay": 0.0},
+        optimizer={"lr": 0.05, "weight_decay": 0.1 if adapter != "none" else 0.0},
         output={"dir": str(tmp_path / "run")},
     )
     done = luthier("train", write_recipe(tree))
@@ -91,13 +91,13 @@ def test_new_rows_train_and_the_result_opens(
     ids = result.encoder.encode(["".join(special)])[0]
     assert ids == [vocabulary, vocabulary + 1]
     assert AutoTokenizer.from_pretrained(tmp_path / "run" / "model")("<|u|><|a|>").input_ids == ids
-    model = result.model.merge_and_unload() if adapter == "lora" else result.model
-    rows = model.get_input_embeddings().weight
+    end = result.model.get_input_embeddings()
+    rows = (end.token_adapter.get_merged_weights(["default"]) if adapter != "none" else end.weight).detach()
     assert rows.shape[0] > max(ids) and torch.isfinite(rows).all()
     fresh = _before(tree, vocabulary + 2, base)
     moved = (rows[: vocabulary + 2] - fresh).abs().amax(dim=1) > 1e-4
     assert moved[ids].all(), "the new rows have trained"
-    if adapter == "lora":
+    if adapter != "none":
         assert not moved[:vocabulary].any(), "the old rows have not"
 
 

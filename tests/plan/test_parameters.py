@@ -242,7 +242,7 @@ def test_activations_are_near_what_autograd_keeps(models: dict[str, Path]) -> No
     assert 0.6 < activation_bytes(recipe, shape(models), tokens, "fp32") / sum(seen.values()) < 1.4
 
 
-@pytest.mark.parametrize("kind", ["none", "lora"])
+@pytest.mark.parametrize("kind", ["none", "lora", "ia3"])
 @pytest.mark.parametrize("architecture", ["llama", "qwen2"])
 def test_rows_of_added_tokens_are_counted(models: dict[str, Path], architecture: str, kind: str) -> None:
     added = ["<a>", "<b>", "<c>"]

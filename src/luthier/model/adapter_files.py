@@ -11,6 +11,9 @@ from luthier.model.tokenizer import local_directory
 from luthier.recipe.adapter import Adapter
 
 SETTINGS = "adapter_config.json"
+ROWS = "token_rows.json"
+"""Beside it: the layers that are saved whole and of which rows alone trained, with these rows."""
+
 KINDS = {"LORA": "lora", "IA3": "ia3", "PREFIX_TUNING": "prefix", "PROMPT_TUNING": "prompt"}
 """PEFT's names of the kinds of adapters -> ours."""
 
@@ -73,14 +76,39 @@ def adapter_settings(directory: Path) -> dict[str, Any]:
         raise ModelError(f"cannot be read: {error}", place=str(path), remedy="save the adapter again") from error
 
 
-def rows_of(settings: dict[str, Any]) -> set[int]:
-    """The rows of the embeddings that train beside an adapter."""
-    rows = settings.get("trainable_token_indices") or {}
+def rows_of(directory: Path) -> set[int]:
+    """The rows of the embeddings that train beside a saved adapter.
+
+    Raises:
+        ModelError: a file of its settings is damaged.
+    """
+    rows = token_rows(directory) or adapter_settings(directory).get("trainable_token_indices") or {}
     return {index for given in (rows.values() if isinstance(rows, dict) else [rows]) for index in given}
 
 
-def settings_of(settings: dict[str, Any]) -> dict[str, Any]:
-    """The recipe's settings of the adapter that such a file describes: those that decide its shape and its scale."""
+def token_rows(directory: Path) -> dict[str, list[int]]:
+    """Layer -> rows, where a saved adapter's file holds layers whole of which these rows alone trained.
+
+    Raises:
+        ModelError: the list of them is damaged.
+    """
+    path = directory / ROWS
+    if not path.exists():
+        return {}
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8"))
+        return {str(layer): [int(row) for row in given] for layer, given in rows.items()}
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise ModelError(f"cannot be read: {error}", place=str(path), remedy="save the adapter again") from error
+
+
+def settings_of(directory: Path) -> dict[str, Any]:
+    """The recipe's settings of a saved adapter: those that decide its shape and its scale.
+
+    Raises:
+        ModelError: a file of its settings is damaged.
+    """
+    settings, rows = adapter_settings(directory), token_rows(directory)
     kind = KINDS.get(str(settings.get("peft_type")))
     if kind in ("prefix", "prompt"):
         tokens = {"virtual_tokens": settings["num_virtual_tokens"]}
@@ -89,7 +117,7 @@ def settings_of(settings: dict[str, Any]) -> dict[str, Any]:
     targets = settings.get("target_modules") or ()
     found: dict[str, Any] = {
         "targets": targets if isinstance(targets, str) else tuple(sorted(targets)),
-        "modules_to_save": tuple(settings.get("modules_to_save") or ()),
+        "modules_to_save": tuple(name for name in settings.get("modules_to_save") or () if name not in rows),
         "fan_in_fan_out": bool(settings.get("fan_in_fan_out")),
     }
     if kind == "lora":

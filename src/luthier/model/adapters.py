@@ -21,9 +21,10 @@ from safetensors import SafetensorError
 from transformers import PreTrainedModel
 
 from luthier.errors import ModelError
-from luthier.model.adapter_files import adapter_directory, adapter_settings, is_feedforward, rows_of
+from luthier.model.adapter_files import adapter_directory, adapter_settings, is_feedforward, rows_of, token_rows
 from luthier.model.chatglm import native_names
 from luthier.model.prompts import PromptModel, with_prompts
+from luthier.model.rows import open_with_rows, train_rows
 from luthier.model.safe import check_adapter
 from luthier.model.starts import START, keep_start, start_from_quantisation
 from luthier.model.tokenizer import local_directory
@@ -75,7 +76,8 @@ def adapter_config(model: PreTrainedModel, adapter: Adapter, new_tokens: Sequenc
     common |= {"target_modules": targets, "modules_to_save": list(adapter.modules_to_save) or None}
     common["fan_in_fan_out"] = adapter.fan_in_fan_out
     if adapter.kind == "ia3":
-        return IA3Config(**common, feedforward_modules=_feedforward(model, adapter))
+        config = IA3Config(**common, feedforward_modules=_feedforward(model, adapter))
+        return train_rows(config, _rows(model, adapter, new_tokens) or {})
     return LoraConfig(
         **common,
         r=adapter.rank,
@@ -105,8 +107,7 @@ def _continued(model: PreTrainedModel, adapter: Adapter, new_tokens: Sequence[in
     """The model with a saved adapter that trains on; its own shape holds, the recipe's dropout."""
     place = str(adapter.continue_from)
     directory = adapter_directory(place)
-    settings = adapter_settings(directory)
-    rows = rows_of(settings)
+    rows = rows_of(directory)
     if max(rows, default=-1) >= model.get_input_embeddings().weight.shape[0]:
         raise ModelError(
             f"trains rows of tokens up to {max(rows)}, which the tokenizer has not",
@@ -143,7 +144,10 @@ def open_adapter(
     if hasattr(config, "prefix_projection"):
         # What PEFT saves is the prefix that a network made, and neither the network nor a way back to it.
         config.prefix_projection = False
+    rows = token_rows(Path(directory))
     try:
+        if rows:
+            return open_with_rows(model, Path(directory), config, rows)
         if not config.is_prompt_learning:
             return PeftModel.from_pretrained(model, directory, config=config, is_trainable=trains)
         wrapped: PromptModel = with_prompts(model, config)

@@ -67,6 +67,9 @@ class Deltas:
         if tied and embedding is not None and "lm_head.weight" not in weights:
             layer = embedding.removesuffix(".weight")
             # Rows of tokens change both ends of a tied model; whole modules and LoRA change the end they name.
+            both = [self.whole[name] for name in (embedding, "lm_head.weight") if name in self.whole]
+            if len(both) == 2 and torch.equal(*both):
+                return
             one_end = embedding in self.whole or "lora_embedding_A" in self.layers.get(layer, {})
             if one_end or "lm_head.weight" in self.whole or "lm_head" in self.layers:
                 self.untied, self._twin = True, (embedding, "lm_head.weight")

@@ -138,7 +138,7 @@ def _adapter(source: Path, out: Path, base: str | None, dtype: str, told: Path) 
     quantised = loading(kept.config if kept and kept.needed else None, "cpu")
     read_as = torch.float32 if fits_in_fp32(under) else "auto"
     model = open_on_base(source, under, "sdpa", read_as, quantised)
-    ids = probes(model.get_input_embeddings().weight.shape[0], rows_of(settings))
+    ids = probes(model.get_input_embeddings().weight.shape[0], rows_of(source))
     wanted = logits(model, ids)
     with model.disable_adapter():
         plain = logits(model, ids)

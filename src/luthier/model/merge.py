@@ -141,7 +141,7 @@ def _compare(adapter: Path, base: Path, merged: Path) -> tuple[float, float]:
         quantised = loading(config, "cpu")
     dtype = torch.float32 if fits_in_fp32(merged) else "auto"
     model = open_on_base(adapter, base, "sdpa", dtype, quantised)
-    ids = probes(model.get_input_embeddings().weight.shape[0], rows_of(adapter_settings(adapter)))
+    ids = probes(model.get_input_embeddings().weight.shape[0], rows_of(adapter))
     wanted = logits(model, ids)
     with model.disable_adapter():
         plain = logits(model, ids)

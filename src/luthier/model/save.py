@@ -15,6 +15,7 @@ from luthier.model.load import open_model
 from luthier.model.precision import DTYPES
 from luthier.model.quantise import loading, read_quantisation, write_quantisation
 from luthier.model.reward import as_reward_model
+from luthier.model.rows import write_whole
 from luthier.model.starts import starts_from_quantisation, write_relative
 from luthier.model.tokenizer import local_directory, write_tokenizer
 
@@ -49,6 +50,7 @@ def save_model(
                 )
             model.save_pretrained(str(directory), safe_serialization=True, save_embedding_layers=False)
             write_relative(model, directory)
+            write_whole(model, directory)
             write_quantisation(inner, directory, needed=starts_from_quantisation(model))
         else:
             if dtype in DTYPES:
@@ -104,7 +106,7 @@ def base_of(directory: Path) -> Path:
 def open_on_base(directory: Path, base: Path, attention: str, dtype: Any, quantised: Any = None) -> PeftModel:
     """A saved adapter on a base model, ready to evaluate."""
     model = open_model(base, attention, dtype, quantised or {})
-    last = max(rows_of(adapter_settings(directory)), default=-1)
+    last = max(rows_of(directory), default=-1)
     if model.get_input_embeddings().weight.shape[0] <= last:
         model.resize_token_embeddings(last + 1)
     with torch.no_grad():

@@ -14,6 +14,7 @@ from safetensors import safe_open
 from torch.distributed.tensor import DTensor
 
 from luthier.errors import ModelError
+from luthier.model.rows import as_saved
 
 LIST = "weights.json"
 """The file beside the weights that names every tensor, its type, its shape and its SHA-256."""
@@ -70,7 +71,7 @@ def _wanted(model: Any) -> Mapping[str, torch.Tensor]:
     if isinstance(model, PeftModel):
         if any(hasattr(module, "start") for module in model.modules()):
             return {}
-        tensors = get_peft_model_state_dict(model, save_embedding_layers=False)
+        tensors = as_saved(model, get_peft_model_state_dict(model, save_embedding_layers=False))
     else:
         tensors = model.state_dict()
     return {

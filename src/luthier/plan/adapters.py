@@ -30,10 +30,10 @@ def adapter_rows(recipe: Recipe) -> tuple[Row, ...]:
             "set output.merge: false",
         ),
         (
-            added and adapter.kind in ("ia3", "prefix", "prompt"),
+            added and virtual,
             "tokenizer.added",
-            f"only lora trains new tokens' rows beside it, {adapter.kind} does not",
-            "use lora",
+            f"only lora and ia3 train new tokens' rows beside them: PEFT's file of a {adapter.kind} cannot hold any",
+            "use lora or ia3",
         ),
         (
             lora and adapter.init == "loftq" and (bits == 16 or adapter.dora),

@@ -237,14 +237,15 @@ def _continued(recipe: Recipe) -> list[Instead]:
     if adapter.kind == "none" or adapter.continue_from is None:
         return []
     try:
-        settings = adapter_settings(adapter_directory(adapter.continue_from))
-        if KINDS.get(str(settings.get("peft_type"))) != adapter.kind:
+        directory = adapter_directory(adapter.continue_from)
+        if KINDS.get(str(adapter_settings(directory).get("peft_type"))) != adapter.kind:
             return []
+        found = settings_of(directory)
     except ModelError:
         return []
     return [
         Instead(f"adapter.{name}", getattr(adapter, name), has, "the adapter that is gone on with has it so")
-        for name, has in settings_of(settings).items()
+        for name, has in found.items()
         if has != getattr(adapter, name)
     ]
 

@@ -58,7 +58,8 @@ def trainable_parameters(recipe: Recipe, shape: Shape) -> int:
         return adapter.virtual_tokens * shape.hidden
     if adapter.kind == "ia3":
         scaled = adapted_layers(recipe, shape).items()
-        return sum(sizes[is_feedforward(name)] for name, sizes in scaled) + _whole_modules(recipe, shape)
+        vectors = sum(sizes[is_feedforward(name)] for name, sizes in scaled)
+        return vectors + _whole_modules(recipe, shape) + _new_rows(recipe, shape)
     return sum(prod(dimensions) for name, (dimensions, _) in shape.parameters.items() if trains(recipe, name, shape))
 
 

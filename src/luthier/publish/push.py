@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from luthier.errors import RunError
-from luthier.model.adapter_files import SETTINGS, adapter_settings, rows_of
+from luthier.model.adapter_files import SETTINGS, rows_of
 from luthier.model.agreement import distance, logits, probes
 from luthier.model.load import open_model
 from luthier.model.quantise import loading, read_quantisation
@@ -67,7 +67,7 @@ def _said(directory: Path, original: Path) -> Any:
         kept = read_quantisation(directory)
         quantised = loading(kept.config if kept else None, "cpu")
         model = open_on_base(directory, base_of(original), "sdpa", "auto", quantised)
-        ids = probes(model.get_input_embeddings().weight.shape[0], rows_of(adapter_settings(directory)))
+        ids = probes(model.get_input_embeddings().weight.shape[0], rows_of(directory))
     found = logits(model, ids)
     del model
     gc.collect()

@@ -82,6 +82,16 @@ def test_two_processes_train_as_one_does_and_one_goes_on_and_two_again(
 
 
 @pytest.mark.slow
+def test_rows_that_are_saved_in_whole_embeddings_are_those_of_one_process(
+    world: World, write_recipe: Write, forked: Forked, tmp_path: Path
+) -> None:
+    tree = recipe(world, parallel=FSDP, tokenizer={"added": ["Zed"]}, adapter={"kind": "ia3"})
+    assert "frozen tensors are bit for bit" in run(forked, write_recipe(tree), tmp_path / "two", 2)
+    assert (tmp_path / "two/model/token_rows.json").exists()
+    assert_alike(alone(forked, tree), tmp_path / "two")
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", [2, 3])
 def test_the_best_weights_come_back_after_an_evaluation_that_nothing_was_saved_after(
     stage: int, world: World, write_recipe: Write, forked: Forked, tmp_path: Path
