@@ -18,7 +18,8 @@ from luthier.errors import ModelError
 from luthier.model.adapter_files import ROWS, rows_of, settings_of
 from luthier.model.adapters import add_adapter
 from luthier.model.load import build_model
-from luthier.model.save import open_on_base, save_model
+from luthier.model.merge import merge
+from luthier.model.save import load_result, open_on_base, save_model
 from luthier.model.verify import verify
 from luthier.recipe.validate import build
 from tests.conftest import World, make_model
@@ -89,6 +90,32 @@ def test_plain_peft_says_what_the_trained_model_says(
     assert tensors[EMBEDDING].dtype is dtype and tensors[OUTPUT].shape == (302, 32)
     assert torch.equal(tensors[EMBEDDING][:300], stored), "the old rows are the base's, bit for bit"
     assert json.loads((adapter / "adapter_config.json").read_text())["modules_to_save"] == ["embed_tokens", "lm_head"]
+
+
+@pytest.mark.parametrize("kind", ["lora", "ia3"])
+def test_whole_embeddings_that_grew_are_opened_and_merged(
+    kind: str, base: Path, tied: bool, tmp_path: Path, world: World
+) -> None:
+    model = shaken(model_of(base, kind=kind, rank=2, modules_to_save=["embed_tokens", "lm_head"]))
+    adapter = saved(model, base, tmp_path / "adapter", world)
+    assert rows_of(adapter) == set(), "they train whole"
+    model.get_base_model().set_attn_implementation("sdpa")
+    expected = logits(model)
+    torch.testing.assert_close(logits(open_on_base(adapter, base, "sdpa", torch.float32)), expected, rtol=0, atol=1e-5)
+    merge(adapter, tmp_path / "merged")
+    merged = AutoModelForCausalLM.from_pretrained(tmp_path / "merged")
+    torch.testing.assert_close(logits(merged), expected, rtol=0, atol=1e-4)
+    assert merged.config.vocab_size == 302
+
+
+def test_a_judge_with_new_tokens_opens_again(base: Path, tmp_path: Path, world: World) -> None:
+    tree = {"model": {"path": str(base)}, "data": {"train": [{"path": "x"}]}, "method": {"kind": "reward"}}
+    recipe = build({**tree, "adapter": {"kind": "lora", "rank": 2}}, str)
+    model = shaken(add_adapter(build_model(recipe, 302, base), recipe, NEW))
+    adapter = saved(model, base, tmp_path / "adapter", world)
+    model.get_base_model().set_attn_implementation("sdpa")
+    again = load_result(adapter, reward=True)
+    torch.testing.assert_close(logits(again), logits(model), rtol=0, atol=1e-5)
 
 
 def test_an_old_row_that_changed_on_the_disk_is_noticed(base: Path, tmp_path: Path, world: World) -> None:

@@ -11,6 +11,7 @@ from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
 from luthier.model.adapter_files import SETTINGS, adapter_settings, rows_of
 from luthier.model.adapters import open_adapter
+from luthier.model.last_layers import EMBEDDINGS, OUTPUTS
 from luthier.model.load import open_model
 from luthier.model.precision import DTYPES
 from luthier.model.quantise import loading, read_quantisation, write_quantisation
@@ -18,6 +19,7 @@ from luthier.model.reward import as_reward_model
 from luthier.model.rows import write_whole
 from luthier.model.starts import starts_from_quantisation, write_relative
 from luthier.model.tokenizer import local_directory, write_tokenizer
+from luthier.model.weights import Weights
 
 
 def save_model(
@@ -79,7 +81,7 @@ def load_result(directory: Path, attention: str = "sdpa", *, reward: bool = Fals
 
 def _load_reward(directory: Path, attention: str) -> PreTrainedModel | PeftModel:
     if (directory / SETTINGS).exists():
-        model = as_reward_model(open_model(base_of(directory), attention, "auto"), seed=0)
+        model = as_reward_model(_grown(open_model(base_of(directory), attention, "auto"), directory), seed=0)
         return open_adapter(model, str(directory)).eval()
     judge: PreTrainedModel = AutoModelForSequenceClassification.from_pretrained(
         str(directory),
@@ -105,9 +107,19 @@ def base_of(directory: Path) -> Path:
 
 def open_on_base(directory: Path, base: Path, attention: str, dtype: Any, quantised: Any = None) -> PeftModel:
     """A saved adapter on a base model, ready to evaluate."""
-    model = open_model(base, attention, dtype, quantised or {})
-    last = max(rows_of(directory), default=-1)
-    if model.get_input_embeddings().weight.shape[0] <= last:
-        model.resize_token_embeddings(last + 1)
+    model = _grown(open_model(base, attention, dtype, quantised or {}), directory)
     with torch.no_grad():
         return open_adapter(model, str(directory)).eval()
+
+
+def _grown(model: PreTrainedModel, directory: Path) -> PreTrainedModel:
+    """A base with embeddings of as many rows as a saved adapter has for it, as it had when the adapter trained."""
+    whole = (
+        size[0]
+        for name, (size, _) in Weights(directory).types().items()
+        if name.removesuffix(".weight").endswith((*EMBEDDINGS, *OUTPUTS))
+    )
+    needed = max((*whole, *(row + 1 for row in rows_of(directory))), default=0)
+    if model.get_input_embeddings().weight.shape[0] < needed:
+        model.resize_token_embeddings(needed)
+    return model
