@@ -14,7 +14,7 @@ from luthier.data.example import Example, Message
 from luthier.data.template import ChatTemplate, Span, template_source
 from luthier.data.tokens import Tokens, tokenise
 from luthier.recipe import Recipe
-from luthier.recipe.data import Source
+from luthier.recipe.source import Source
 from luthier.recipe.validate import build
 from tests.conftest import World
 

@@ -13,7 +13,8 @@ from luthier.data.corpus import examples
 from luthier.data.example import Example, Message, Row
 from luthier.errors import DataError, Fault, RecipeError
 from luthier.recipe import Recipe
-from luthier.recipe.data import Data, Source
+from luthier.recipe.data import Data
+from luthier.recipe.source import Source
 from luthier.registry import TABLES
 from tests.conftest import write_jsonl
 from tests.data.made import source_of

@@ -96,7 +96,7 @@ def test_a_packed_line_without_end_is_refused_in_bounded_memory(tmp_path: Path, 
         "import sys\n"
         "from luthier.data.source import rows_of\n"
         "from luthier.errors import DataError\n"
-        "from luthier.recipe.data import Source\n"
+        "from luthier.recipe.source import Source\n"
         "try:\n"
         "    sum(1 for _ in rows_of(Source(path=sys.argv[1])))\n"
         "except DataError as error:\n"

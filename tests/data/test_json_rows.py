@@ -178,7 +178,7 @@ def test_a_long_list_is_not_held_in_memory(tmp_path: Path) -> None:
     program = (
         "import sys\n"
         "from luthier.data.source import blocks_of\n"
-        "from luthier.recipe.data import Source\n"
+        "from luthier.recipe.source import Source\n"
         "most = lambda: int(next(line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM')))\n"
         "before = most()\n"
         "count = sum(len(block.rows) for block in blocks_of(Source(path=sys.argv[1])))\n"

@@ -14,9 +14,10 @@ from pydantic.fields import FieldInfo
 from luthier.recipe import Recipe
 from luthier.recipe.batch import Batch
 from luthier.recipe.checkpoint import Checkpoint
-from luthier.recipe.data import Data, Source
+from luthier.recipe.data import Data
 from luthier.recipe.field import Section, fields_of, section_class, words_of
 from luthier.recipe.model import Scratch
+from luthier.recipe.source import Source
 
 CHINESE = re.compile(r"[\u4e00-\u9fff]")
 

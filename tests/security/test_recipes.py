@@ -116,7 +116,7 @@ def test_reading_and_explaining_import_no_code_of_a_recipe(
 
 def test_a_link_in_a_folder_of_rows_leads_to_no_other_folder(tmp_path: Path) -> None:
     from luthier.data.source import files_of
-    from luthier.recipe.data import Source
+    from luthier.recipe.source import Source
 
     (tmp_path / "private").mkdir()
     (tmp_path / "private" / "p.jsonl").write_text("{}\n")

@@ -7,7 +7,8 @@ from typing import Any
 
 from luthier.dialects.axolotl.prompters import ALPACA_TEXT, TYPES, Rows, settings_of
 from luthier.recipe import Recipe
-from luthier.recipe.source import PromptFormat, Source
+from luthier.recipe.prompt_format import PromptFormat
+from luthier.recipe.source import Source
 
 _NAMED = {"alpaca": "alpaca", "messages": "chat_template", "text": "completion", "input_output": "input_output"}
 _JUDGED = {"pairs": "chat_template", "labelled": "chat_template"}

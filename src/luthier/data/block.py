@@ -11,7 +11,7 @@ from pydantic import PrivateAttr
 
 from luthier.data.example import Row
 from luthier.errors import DataError, Fault
-from luthier.recipe.data import Source
+from luthier.recipe.source import Source
 
 ROWS = 512
 """Rows of a block at most."""

@@ -15,7 +15,7 @@ from luthier.data.source import files_of
 from luthier.data.streaming import enough_for
 from luthier.data.template import template_source
 from luthier.recipe import Recipe
-from luthier.recipe.data import Source
+from luthier.recipe.source import Source
 from luthier.registry import code_of
 
 MADE_BY = ("max_length", "min_length", "overlong", "vanished", "bad_rows", "deduplicate", "near_duplicates")

@@ -10,7 +10,7 @@ from luthier.data.example import Example
 from luthier.data.parallel import attempts
 from luthier.errors import DataError, Fault
 from luthier.recipe import Recipe
-from luthier.recipe.data import Source
+from luthier.recipe.source import Source
 
 
 def examples(recipe: Recipe, sources: Sequence[Source], set_aside: list[Fault] | None = None) -> Iterator[Example]:

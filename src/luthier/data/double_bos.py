@@ -11,7 +11,7 @@ from luthier.data.encoder import Encoder
 from luthier.data.source import files_of
 from luthier.data.store import Batch
 from luthier.recipe import Recipe
-from luthier.recipe.data import Source
+from luthier.recipe.source import Source
 
 
 @dataclass(slots=True)

@@ -11,7 +11,7 @@ from luthier.data.block import Block, between
 from luthier.data.read_file import Numbered, in_blocks
 from luthier.data.split import name_of, stretches_of
 from luthier.errors import DataError
-from luthier.recipe.data import Source
+from luthier.recipe.source import Source
 
 
 def hub_state(source: Source) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from luthier.data.source import files_of, rows_of
 from luthier.errors import DataError
 from luthier.recipe import Recipe
-from luthier.recipe.data import Source
+from luthier.recipe.source import Source
 
 TABLES = (".csv", ".tsv", ".parquet")
 

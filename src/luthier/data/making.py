@@ -22,7 +22,7 @@ from luthier.data.template import ChatTemplate, template_source
 from luthier.data.tokens import Tokens, tokenise
 from luthier.errors import DataError, Fault, TemplateError
 from luthier.recipe import Recipe
-from luthier.recipe.data import Source
+from luthier.recipe.source import Source
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from luthier.data.worker import Worker
 from luthier.environment import cores
 from luthier.errors import Fault
 from luthier.recipe import Recipe
-from luthier.recipe.data import Source
+from luthier.recipe.source import Source
 
 ENOUGH = 8 << 20
 """Bytes of rows below which other processes would take longer to start than the work takes."""

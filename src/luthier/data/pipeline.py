@@ -21,7 +21,7 @@ from luthier.data.tokens import Fate
 from luthier.data.turn_jinja import prefix_of
 from luthier.errors import DataError
 from luthier.recipe import Recipe
-from luthier.recipe.data import Source
+from luthier.recipe.source import Source
 
 
 def prepare(

@@ -25,7 +25,7 @@ from luthier.data.template import ChatTemplate
 from luthier.data.tokens import Tokens
 from luthier.errors import DataError, Fault
 from luthier.recipe import Recipe
-from luthier.recipe.data import Source
+from luthier.recipe.source import Source
 
 CHUNK = ROWS
 """Rows that are tokenised together."""

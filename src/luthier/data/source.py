@@ -15,7 +15,7 @@ from luthier.data.read_file import NO_TEXT, READERS, blocks_in, rows_known
 from luthier.data.split import stretches_of
 from luthier.data.text_file import PACKED, read_errors, suffix_of
 from luthier.errors import DataError
-from luthier.recipe.data import Source
+from luthier.recipe.source import Source
 
 SUFFIXES = tuple(READERS)
 """Those of text may be packed: rows.jsonl.gz, rows.jsonl.zst."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from luthier.data.preference import capacity_of
 from luthier.recipe import Recipe
-from luthier.recipe.data import Source
+from luthier.recipe.source import Source
 
 
 @dataclass(frozen=True, slots=True)

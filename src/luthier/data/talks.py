@@ -30,7 +30,7 @@ from luthier.data.store import Batch
 from luthier.data.template import ChatTemplate
 from luthier.errors import TemplateError
 from luthier.recipe import Recipe
-from luthier.recipe.data import Source
+from luthier.recipe.source import Source
 
 MOST = 4096
 """Shapes that are kept."""

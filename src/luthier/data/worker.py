@@ -29,7 +29,7 @@ from luthier.data.origins import Origins
 from luthier.data.store import Batch
 from luthier.errors import Fault, LuthierError, RunError
 from luthier.recipe import Recipe
-from luthier.recipe.data import Source
+from luthier.recipe.source import Source
 
 
 class Worker:

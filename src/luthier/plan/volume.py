@@ -34,7 +34,7 @@ from luthier.data.text_file import (
 )
 from luthier.errors import DataError
 from luthier.recipe import Recipe
-from luthier.recipe.data import Source
+from luthier.recipe.source import Source
 
 PATIENCE = 0.15
 """Seconds that a sample may take."""

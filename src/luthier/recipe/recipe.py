@@ -7,13 +7,14 @@ from typing import Any
 from luthier.recipe.adapter import Adapter
 from luthier.recipe.batch import Batch
 from luthier.recipe.checkpoint import Checkpoint
-from luthier.recipe.data import Data, Pack
+from luthier.recipe.data import Data
 from luthier.recipe.evaluate import Evaluate
 from luthier.recipe.field import Section, setting
 from luthier.recipe.method import Method
 from luthier.recipe.model import Model
 from luthier.recipe.optimizer import Optimizer
 from luthier.recipe.output import Output
+from luthier.recipe.pack import Pack
 from luthier.recipe.parallel import Parallel
 from luthier.recipe.precision import Precision
 from luthier.recipe.quantise import Quantise

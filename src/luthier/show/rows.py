@@ -12,7 +12,7 @@ from luthier.data.parallel import with_format
 from luthier.data.source import blocks_of
 from luthier.errors import DataError, Fault
 from luthier.recipe import Recipe
-from luthier.recipe.data import Source
+from luthier.recipe.source import Source
 
 
 class Found(NamedTuple):

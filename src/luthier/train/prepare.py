@@ -29,7 +29,7 @@ from luthier.plan.instead import lacking_tokens, with_template
 from luthier.plan.plan import Plan, make_plan, shape_of
 from luthier.plan.volume import volume_of_store
 from luthier.recipe import Recipe
-from luthier.recipe.data import Source
+from luthier.recipe.source import Source
 from luthier.record.events import Prepared
 from luthier.train.display import Display
 

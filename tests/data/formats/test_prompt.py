@@ -10,7 +10,7 @@ from luthier.data.example import Example, Message, Piece, Row, RowFault
 from luthier.data.formats.alpaca import read
 from luthier.data.formats.pairs import pairs
 from luthier.data.formats.prompt import with_prompt
-from luthier.recipe.data import PromptFormat
+from luthier.recipe.prompt_format import PromptFormat
 
 
 def pieces(prompt: dict[str, Any], **columns: str) -> list[str]:

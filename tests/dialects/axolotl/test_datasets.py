@@ -12,7 +12,7 @@ from luthier.data.example import Example
 from luthier.dialects.axolotl import AXOLOTL
 from luthier.dialects.axolotl.prompters import TYPES
 from luthier.dialects.reading import Outcome, Reading
-from luthier.recipe.data import Source
+from luthier.recipe.source import Source
 from tests.conftest import write_jsonl
 from tests.dialects.axolotl.test_meanings import account, setting
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from luthier.data.example import Example, Message, Piece, RowFault, pieced
-from luthier.recipe.data import PromptFormat
+from luthier.recipe.prompt_format import PromptFormat
 
 _PLACE = re.compile(r"\{(instruction|input|system|output)\}")
 
