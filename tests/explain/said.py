@@ -90,7 +90,7 @@ class Extraction:
         if isinstance(node, ast.Call):
             for part in self._said(module, node, scope):
                 self._add(self._resolve(module, part, scope), module, part)
-        elif isinstance(node, ast.Tuple) and module.name == "checks":
+        elif isinstance(node, ast.Tuple) and module.name in ("contradictions", "inert"):
             for part in _rule(node, scope):
                 self._add(self._resolve(module, part, scope), module, part)
         for child in ast.iter_child_nodes(node):

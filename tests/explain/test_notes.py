@@ -107,7 +107,8 @@ FILES = {
 
 @pytest.fixture(scope="module")
 def said() -> Extraction:
-    return Extraction([*SOURCE.glob("dialects/**/*.py"), SOURCE / "recipe" / "checks.py"])
+    rules = (SOURCE / "recipe" / f"{name}.py" for name in ("contradictions", "inert"))
+    return Extraction([*SOURCE.glob("dialects/**/*.py"), *rules])
 
 
 def reading(folder: Path, dialect: str) -> Reading:

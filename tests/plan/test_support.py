@@ -16,8 +16,8 @@ from luthier.dialects.axolotl.training import OWN_OPTIMIZERS
 from luthier.dialects.names import optimizer
 from luthier.plan.support import rows, unsupported
 from luthier.recipe import Recipe
-from luthier.recipe.checks import inert, why_inert
 from luthier.recipe.field import fields_of
+from luthier.recipe.inert import inert, why_inert
 from luthier.recipe.optimizers import NEEDS_TARGETS, OPTIMIZERS, REFUSED, STANDS_IN
 from luthier.recipe.validate import build
 

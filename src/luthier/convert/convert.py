@@ -25,7 +25,7 @@ from luthier.dialects.reading import Outcome, Reading
 from luthier.dialects.tabular import TableDialect
 from luthier.errors import RecipeError, nearest
 from luthier.recipe import Recipe
-from luthier.recipe.checks import inert, why_inert
+from luthier.recipe.inert import inert, why_inert
 from luthier.recipe.validate import parse
 from luthier.registry import resolve
 

@@ -11,7 +11,7 @@ from luthier.dialects.reading import Account, Outcome, Reading
 from luthier.dialects.words import PLACE, lay_over
 from luthier.errors import RecipeError
 from luthier.recipe import Recipe
-from luthier.recipe.checks import inert, why_inert
+from luthier.recipe.inert import inert, why_inert
 from luthier.recipe.validate import build
 from luthier.redaction import redacted
 

@@ -14,8 +14,9 @@ from luthier.dialects.reading import Account, Outcome, Reading
 from luthier.dialects.table import Cannot, Default, Effect, Row, Values, inert, refused
 from luthier.dialects.words import PLACE, lay_over
 from luthier.errors import Fault, RecipeError, nearest
-from luthier.recipe.checks import contradictions, why_inert
-from luthier.recipe.checks import inert as inert_settings
+from luthier.recipe.contradictions import contradictions
+from luthier.recipe.inert import inert as inert_settings
+from luthier.recipe.inert import why_inert
 from luthier.recipe.validate import parse
 from luthier.redaction import SECRET, redacted
 

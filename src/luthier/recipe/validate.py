@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from luthier.errors import Fault, RecipeError, nearest
-from luthier.recipe.checks import contradictions
+from luthier.recipe.contradictions import contradictions
 from luthier.recipe.field import Section, fields_of, section_class
 from luthier.recipe.recipe import Recipe
 

@@ -1,16 +1,10 @@
-"""What no single setting can say: contradictions between settings, and settings that cannot matter."""
+"""Settings that cannot matter beside the others, and why."""
 
 from __future__ import annotations
-
-import re
-from collections.abc import Iterator
 
 from luthier.recipe.field import Section
 from luthier.recipe.recipe import Recipe
 from luthier.recipe.schedule import WHOLE
-
-Contradiction = tuple[str, str, str]
-"""(dotted key, reason, remedy)"""
 
 InertRule = tuple[bool, str, tuple[str, ...]]
 """(whether it holds, reason, dotted keys)"""
@@ -41,127 +35,12 @@ SEVERAL = (
     "backend",
     "timeout",
 )
-GROWING = ("exact_match", "rouge-", "bleu-", "chrf", "accuracy")
-"""Beginnings of the names of metrics that are better when they are higher."""
-
 OF_LORA = (
     *("rank", "alpha", "dropout", "rank_pattern", "alpha_pattern"),
     *("dora", "rslora", "init", "bias"),
 )
 OF_PREFIX = ("adapter.projection", "adapter.projection_width")
 TRACKER = ("project", "entity", "name", "run_id", "hide_nonfinite", "watch", "log_model", "dir", "tags", "options")
-
-
-def contradictions(recipe: Recipe) -> list[Contradiction]:
-    """Everything in the recipe that cannot be true together."""
-    rules = (_model, _patterns, _scratch, _tokenizer, _data, _evaluation)
-    return [contradiction for rule in rules for contradiction in rule(recipe)]
-
-
-def _model(recipe: Recipe) -> Iterator[Contradiction]:
-    model = recipe.model
-    if model.path is None and model.scratch is None:
-        yield "model", "no model is named", "set model.path to a directory or hub name, or model.scratch to a shape"
-    if model.path is not None and model.scratch is not None:
-        yield "model.scratch", "the model comes either from model.path or from scratch", "remove one of them"
-    if model.scratch is not None and recipe.adapter.kind != "none":
-        yield "adapter.kind", "an adapter needs trained weights below it", "set adapter.kind: none, or model.path"
-    if recipe.quantise.bits < 16 and recipe.adapter.kind == "none":
-        yield "quantise.bits", "quantised weights cannot train by themselves", "set adapter.kind: lora"
-
-
-def _patterns(recipe: Recipe) -> Iterator[Contradiction]:
-    adapter, trainable = recipe.adapter, recipe.model.trainable
-    asked = [("model.trainable", pattern) for pattern in trainable]
-    if isinstance(adapter.targets, str):
-        asked.append(("adapter.targets", adapter.targets))
-    asked += [("adapter.rank_pattern", pattern) for pattern in adapter.rank_pattern]
-    asked += [("adapter.alpha_pattern", pattern) for pattern in adapter.alpha_pattern]
-    for key, pattern in asked:
-        try:
-            re.compile(pattern)
-        except re.error as error:
-            yield key, f"{pattern!r} is not a regular expression: {error}", "put a \\ before a literal ( [ * + ?"
-
-
-def _scratch(recipe: Recipe) -> Iterator[Contradiction]:
-    scratch = recipe.model.scratch
-    if scratch is None:
-        return
-    hidden, heads, groups = scratch.hidden, scratch.heads, scratch.kv_heads
-    if hidden % heads:
-        yield "model.scratch.heads", f"{hidden} features do not divide into {heads} heads", "change one of them"
-    elif hidden // heads % 2:
-        yield "model.scratch.heads", f"heads of {hidden // heads} features cannot be rotated in pairs", "make them even"
-    if groups is not None and heads % groups:
-        yield "model.scratch.kv_heads", f"{heads} heads do not divide into {groups} groups", "use a divisor of heads"
-    if recipe.data.max_length > scratch.max_positions:
-        reason = f"is longer than model.scratch.max_positions ({scratch.max_positions})"
-        yield "data.max_length", reason, "raise max_positions"
-    if recipe.tokenizer.train is None and recipe.tokenizer.path is None:
-        yield "tokenizer", "a model from scratch has none of its own", "set tokenizer.train or tokenizer.path"
-
-
-def _tokenizer(recipe: Recipe) -> Iterator[Contradiction]:
-    training = recipe.tokenizer.train
-    if training is None:
-        return
-    if recipe.tokenizer.path is not None:
-        yield "tokenizer.train", "it is either trained or read from tokenizer.path", "remove one of them"
-    if recipe.model.path is not None:
-        yield "tokenizer.train", "new ids would change the meaning of trained embeddings", "remove tokenizer.train"
-    if training.eos not in training.special:
-        yield "tokenizer.train.eos", "is not among tokenizer.train.special", "add it there"
-
-
-def _data(recipe: Recipe) -> Iterator[Contradiction]:
-    data, pack = recipe.data, recipe.pack
-    if not data.train:
-        yield "data.train", "no rows to train on", "list at least one file, directory or hub dataset"
-    if pack.length is not None and pack.kind != "none" and pack.length < data.max_length:
-        yield (
-            "pack.length",
-            f"is shorter than the longest document ({data.max_length})",
-            "raise it, or lower data.max_length",
-        )
-    if data.evaluate and data.holdout:
-        yield "data.holdout", "evaluation rows are named and held out as well", "keep data.evaluate or data.holdout"
-    if not data.train_on:
-        yield "data.train_on", "no role is learned", "name at least one, for instance [assistant]"
-
-
-def _evaluation(recipe: Recipe) -> Iterator[Contradiction]:
-    evaluated = bool(recipe.data.evaluate or recipe.data.holdout)
-    if recipe.evaluate.generate and not recipe.data.test:
-        yield "evaluate.generate", "there are no rows to answer", "name them in data.test"
-    for key, wanted in (("patience", recipe.evaluate.patience is not None), ("keep_best", recipe.evaluate.keep_best)):
-        if wanted and (not evaluated or recipe.evaluate.every == "never"):
-            yield (
-                f"evaluate.{key}",
-                "nothing is evaluated to go by",
-                "name data.evaluate or data.holdout, and evaluate.every",
-            )
-    if recipe.schedule.follows_evaluations and (not evaluated or recipe.evaluate.every == "never"):
-        reason = f"{recipe.schedule.kind} goes by how evaluations turn out, and nothing is evaluated"
-        yield "schedule.kind", reason, "name data.evaluate or data.holdout, and evaluate.every"
-    if evaluated and (recipe.evaluate.goes_by_metric or recipe.schedule.follows_evaluations):
-        yield from _best_metric(recipe)
-
-
-def _best_metric(recipe: Recipe) -> Iterator[Contradiction]:
-    """A metric that is never there, or that is taken to grow where it falls."""
-    settings = recipe.evaluate
-    metric, key = settings.best_metric, "evaluate.best_metric"
-    answered = settings.generate_during
-    if metric in ("loss", "perplexity"):
-        if settings.higher_is_better:
-            yield "evaluate.higher_is_better", f"the {metric} is better when it is lower", "set it to false"
-        return
-    if recipe.method.kind in ("pretrain", "sft") and not (answered and metric in settings.metrics):
-        remedy = f"add {metric} to evaluate.metrics, set evaluate.generate_during: true, and name data.evaluate"
-        yield key, f"{metric} is not measured in the course of the run", remedy
-    elif metric.startswith(GROWING) and not settings.higher_is_better:
-        yield "evaluate.higher_is_better", f"{metric} is better when it is higher", "set it to true"
 
 
 def inert(recipe: Recipe) -> dict[str, str]:
@@ -173,7 +52,6 @@ def inert(recipe: Recipe) -> dict[str, str]:
 
 def _switched_off(recipe: Recipe) -> tuple[InertRule, ...]:
     """Settings that another setting takes the meaning from."""
-    evaluated = bool(recipe.data.evaluate or recipe.data.holdout)
     runtime, parallel = recipe.runtime, recipe.parallel
     one_process = parallel.engine in ("auto", "single") and parallel.stage == 0
     return (
@@ -181,12 +59,31 @@ def _switched_off(recipe: Recipe) -> tuple[InertRule, ...]:
         (recipe.adapter.kind == "none", "adapter.kind is none", ("optimizer.lora_plus", "output.merge")),
         (recipe.quantise.bits == 16, "the weights are not quantised", _others("quantise", recipe.quantise)),
         *_other_adapters(recipe),
+        *_unevaluated(recipe),
+        *_other_methods(recipe),
         (recipe.adapter.kind != "none", "the adapter trains alone", ("model.trainable", "model.last_layers")),
         (recipe.pack.kind == "none", "pack.kind is none", ("pack.length",)),
         (recipe.pack.kind != "none", "packs are full whatever the lengths", ("data.group_by_length",)),
         (recipe.data.curriculum != "none", "data.curriculum says the order", ("data.group_by_length",)),
         (recipe.batch.steps is not None, "batch.steps wins", ("batch.epochs",)),
         (recipe.schedule.warmup_steps is not None, "schedule.warmup_steps wins", ("schedule.warmup_share",)),
+        (recipe.optimizer.kind == "sgd", "sgd has no such constant", tuple(f"optimizer.{n}" for n in ADAM)),
+        (not runtime.compile, "runtime.compile is off", ("runtime.compile_backend", "runtime.compile_mode")),
+        (
+            not runtime.gradient_checkpointing,
+            "runtime.gradient_checkpointing is off",
+            ("runtime.checkpoint_reentrant", "runtime.checkpoint_every", "runtime.checkpoint_offload"),
+        ),
+        (one_process, "there is one process", tuple(f"parallel.{n}" for n in SEVERAL)),
+        (not recipe.track.to, "no tracker is told", tuple(f"track.{n}" for n in TRACKER)),
+        (not recipe.output.hub.push, "output.hub.push is off", _others("output.hub", recipe.output.hub)),
+    )
+
+
+def _unevaluated(recipe: Recipe) -> tuple[InertRule, ...]:
+    """Settings of evaluations and answers that do not come."""
+    evaluated = bool(recipe.data.evaluate or recipe.data.holdout)
+    return (
         (
             not recipe.evaluate.generates,
             "nothing is generated",
@@ -203,16 +100,12 @@ def _switched_off(recipe: Recipe) -> tuple[InertRule, ...]:
         (not evaluated, "there are no evaluation rows", tuple(f"evaluate.{n}" for n in ("every", "delay", "rows"))),
         (not evaluated, "there are no evaluation rows", ("batch.evaluate",)),
         (not evaluated and not recipe.evaluate.generate, "nothing is evaluated", ("evaluate.at_start",)),
-        (recipe.optimizer.kind == "sgd", "sgd has no such constant", tuple(f"optimizer.{n}" for n in ADAM)),
-        (not runtime.compile, "runtime.compile is off", ("runtime.compile_backend", "runtime.compile_mode")),
-        (
-            not runtime.gradient_checkpointing,
-            "runtime.gradient_checkpointing is off",
-            ("runtime.checkpoint_reentrant", "runtime.checkpoint_every", "runtime.checkpoint_offload"),
-        ),
-        (one_process, "there is one process", tuple(f"parallel.{n}" for n in SEVERAL)),
-        (not recipe.track.to, "no tracker is told", tuple(f"track.{n}" for n in TRACKER)),
-        (not recipe.output.hub.push, "output.hub.push is off", _others("output.hub", recipe.output.hub)),
+    )
+
+
+def _other_methods(recipe: Recipe) -> tuple[InertRule, ...]:
+    """Settings of one method that another has no use for."""
+    return (
         (
             recipe.method.kind == "pretrain",
             "pretraining learns every token of the text",
