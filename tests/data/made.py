@@ -11,7 +11,9 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, 
 
 from luthier.data.encoder import Encoder
 from luthier.data.example import Example, Message
-from luthier.data.template import ChatTemplate, Span, template_source
+from luthier.data.span import Span
+from luthier.data.template import ChatTemplate
+from luthier.data.template_names import template_source
 from luthier.data.tokens import Tokens, tokenise
 from luthier.recipe import Recipe
 from luthier.recipe.source import Source

@@ -27,7 +27,7 @@ from luthier.data.holdout import split_holdout
 from luthier.data.pipeline import prepare
 from luthier.data.preparation import CHUNK
 from luthier.data.store import TokenStore
-from luthier.data.template import template_source
+from luthier.data.template_names import template_source
 from luthier.errors import DataError
 from luthier.recipe import Recipe
 from tests.conftest import World, write_jsonl

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from luthier.data.encoder import Encoder
-from luthier.data.example import Piece
+from luthier.data.example import TEXT, Piece
 from luthier.data.pipeline import prepare
-from luthier.data.plain import piece_spans
+from luthier.data.plain import piece_spans, text_spans
+from luthier.data.span import Span
 from luthier.data.tokens import Tokens
 from luthier.errors import DataError
 from luthier.recipe import Recipe
 from tests.conftest import World, write_jsonl
-from tests.data.made import learned_by_id, make_tokenizer, recipe_of
+from tests.data.made import learned_by_id, make_tokenizer, recipe_of, talk
 
 Settings = dict[str, Any]
 
@@ -126,6 +128,12 @@ GOLDEN: dict[str, tuple[Settings, Settings, str, list[str]]] = {
         {"drop_system": True}, ASKED.format("Hi"), ["Ho<|im_end|>"],
     ),
 }  # fmt: skip
+
+
+def test_documents_are_learned_whole_and_literally() -> None:
+    assert text_spans(talk((TEXT, "Once <|im_end|>."))) == [Span("Once <|im_end|>.", trained=True, literal=True)]
+    told = text_spans(replace(talk((TEXT, "Once <|im_end|>.")), control=True))
+    assert told == [Span("Once <|im_end|>.", trained=True, literal=False)]
 
 
 @pytest.mark.parametrize("name", GOLDEN)

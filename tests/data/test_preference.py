@@ -18,7 +18,8 @@ from luthier.data.order import feed_of
 from luthier.data.pipeline import prepare
 from luthier.data.preference import Judged, fit_judged, judged_tokens, taken_apart
 from luthier.data.preference_batch import collate_judged
-from luthier.data.template import ChatTemplate, template_source
+from luthier.data.template import ChatTemplate
+from luthier.data.template_names import template_source
 from luthier.data.tokens import Fate
 from luthier.errors import DataError
 from luthier.recipe.data import Data

@@ -9,7 +9,7 @@ import pytest
 
 from luthier.data.encoder import Encoder
 from luthier.data.example import Example, Message
-from luthier.data.template import template_names
+from luthier.data.template_names import template_names
 from tests.data.made import make_tokenizer, talk, template_of
 
 TURNS = [("user", "assistant"), ("system", "user", "assistant"), ("user", "assistant", "user", "assistant")]

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from transformers import PreTrainedTokenizerFast
 
 from luthier.data.encoder import Encoder
-from luthier.data.example import TEXT, Example, Message
-from luthier.data.template import Span, template_source, text_spans
+from luthier.data.example import Example, Message
+from luthier.data.span import Span
+from luthier.data.template_names import template_source
 from luthier.errors import TemplateError
 from tests.conftest import World
 from tests.data.made import (
@@ -244,12 +245,6 @@ def test_a_turn_without_its_usual_head_ends_with_its_terminator(encoder: Encoder
     source = HEADERS.replace("+ m['content']", "}}" + head + "{{ m['content']") + GENERATE
     spans = template_of(source, encoder).spans(talk(("user", "a"), ("assistant", ""), ("assistant", "b")))
     assert learned(spans) == ["<|im_end|>", "Well, let us see. b<|im_end|>"]
-
-
-def test_documents_are_learned_whole_and_literally() -> None:
-    assert text_spans(talk((TEXT, "Once <|im_end|>."))) == [Span("Once <|im_end|>.", trained=True, literal=True)]
-    told = text_spans(replace(talk((TEXT, "Once <|im_end|>.")), control=True))
-    assert told == [Span("Once <|im_end|>.", trained=True, literal=False)]
 
 
 @pytest.mark.parametrize(

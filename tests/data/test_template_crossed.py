@@ -12,7 +12,8 @@ import pytest
 
 from luthier.data.encoder import Encoder
 from luthier.data.example import Example, Message
-from luthier.data.template import ChatTemplate, missing_tokens, template_names
+from luthier.data.template import ChatTemplate
+from luthier.data.template_names import missing_tokens, template_names
 from luthier.errors import TemplateError
 from tests.data.made import make_tokenizer, template_of, tokens_of
 from tests.data.spaced import make_spaced_tokenizer

@@ -15,7 +15,8 @@ from transformers import PreTrainedTokenizerFast
 
 from luthier.data.encoder import Encoder
 from luthier.data.example import Example, Message
-from luthier.data.template import ChatTemplate, missing_tokens, template_names, template_source
+from luthier.data.template import ChatTemplate
+from luthier.data.template_names import missing_tokens, template_names, template_source
 from luthier.errors import TemplateError
 from luthier.evaluate.generate import prompt_ids, stop_ids
 from luthier.model.tokenizer import write_tokenizer

@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerFast
 from luthier.data.encoder import Encoder
 from luthier.data.example import Example, Message
 from luthier.data.jinja import compile_template
-from luthier.data.template import missing_tokens, template_names, template_source
+from luthier.data.template_names import missing_tokens, template_names, template_source
 from luthier.model.tokenizer import write_tokenizer
 from tests.data.made import learned, learned_by_id, make_tokenizer, talk, template_of, text_of_spans, tokens_of
 from tests.data.spaced import make_spaced_tokenizer

@@ -10,7 +10,8 @@ import pytest
 
 from luthier.data.encoder import Encoder
 from luthier.data.example import Example, Message
-from luthier.data.template import ChatTemplate, missing_tokens, template_source
+from luthier.data.template import ChatTemplate
+from luthier.data.template_names import missing_tokens, template_source
 from luthier.errors import TemplateError
 from tests.data.made import learned, make_tokenizer, template_of, text_of_spans
 

@@ -11,7 +11,7 @@ import pytest
 from luthier.data.encoder import Encoder
 from luthier.data.example import Example, Message, Row
 from luthier.data.formats.alpaca import read
-from luthier.data.template import template_source
+from luthier.data.template_names import template_source
 from luthier.data.turn_format import formats
 from luthier.errors import TemplateError
 from tests.data.made import make_tokenizer, talk, template_of, text_of_spans, tokens_of

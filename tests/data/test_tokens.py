@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
 from luthier.data.encoder import Encoder
-from luthier.data.template import Span
+from luthier.data.span import Span
 from luthier.data.tokens import Fate, Tokens, as_document, fit, tokenise
 from tests.data.made import make_tokenizer
 

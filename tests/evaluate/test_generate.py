@@ -10,7 +10,8 @@ from transformers import AutoModelForCausalLM
 
 from luthier.data.encoder import Encoder
 from luthier.data.example import Example, Message
-from luthier.data.template import ChatTemplate, template_source
+from luthier.data.template import ChatTemplate
+from luthier.data.template_names import template_source
 from luthier.evaluate.generate import answer, generate, groups, positions_of, stop_ids
 from luthier.model.attention import NAME, register
 from luthier.recipe.evaluate import Generation

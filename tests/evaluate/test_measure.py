@@ -11,7 +11,8 @@ from transformers import AutoModelForCausalLM
 
 from luthier.data.encoder import Encoder
 from luthier.data.example import Example, Message
-from luthier.data.template import ChatTemplate, template_source
+from luthier.data.template import ChatTemplate
+from luthier.data.template_names import template_source
 from luthier.evaluate.measure import answered, perplexity
 from luthier.model.attention import register
 from luthier.recipe.validate import build

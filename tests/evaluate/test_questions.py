@@ -6,7 +6,8 @@ from dataclasses import replace
 
 from luthier.data.encoder import Encoder
 from luthier.data.example import TEXT, Example, Message
-from luthier.data.template import ChatTemplate, template_source
+from luthier.data.template import ChatTemplate
+from luthier.data.template_names import template_source
 from luthier.evaluate.generate import prompt_ids
 from luthier.evaluate.questions import asked, questions
 from luthier.recipe.validate import build

@@ -11,7 +11,8 @@ from transformers import AutoTokenizer
 
 from luthier.data.encoder import Encoder
 from luthier.data.example import Example, Message
-from luthier.data.template import ChatTemplate, template_source
+from luthier.data.template import ChatTemplate
+from luthier.data.template_names import template_source
 from luthier.errors import ModelError
 from luthier.model.chatglm_tokenizer import APPENDED, is_chatglm_tokenizer, read_pieces, write_chatglm_tokenizer
 from luthier.model.tokenizer import convert_tokenizer

@@ -17,7 +17,7 @@ import pytest
 
 from luthier.data.encoder import Encoder
 from luthier.data.jinja import compile_template
-from luthier.data.template import template_source
+from luthier.data.template_names import template_source
 from luthier.dialects.axolotl.templates import OURS, SAME
 from tests.data.made import make_tokenizer
 

@@ -13,7 +13,8 @@ import pytest
 
 from luthier.data.encoder import Encoder
 from luthier.data.example import Example, Message
-from luthier.data.template import ChatTemplate, template_source
+from luthier.data.template import ChatTemplate
+from luthier.data.template_names import template_source
 from luthier.dialects.axolotl.conversations import OWN, SAME_TEXT, WITH_SYSTEM, conversation_named
 from tests.data.made import make_tokenizer, text_of_spans
 from tests.oracle.peers import said

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from luthier.data.encoder import Encoder
-from luthier.data.template import template_source
+from luthier.data.template_names import template_source
 from tests.data.made import make_tokenizer
 from tests.oracle.test_templates_axolotl import BARE, LONG, SHORT, SILENT, SYSTEM, THINKING, TOOL, rendered
 

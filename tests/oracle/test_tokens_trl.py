@@ -12,7 +12,7 @@ from luthier.data.convert import attempts_of
 from luthier.data.encoder import Encoder
 from luthier.data.example import Example
 from luthier.data.making import Maker
-from luthier.data.template import missing_tokens, template_source
+from luthier.data.template_names import missing_tokens, template_source
 from luthier.data.tokens import fit
 from luthier.recipe.validate import build
 from tests.conftest import write_jsonl

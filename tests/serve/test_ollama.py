@@ -8,7 +8,7 @@ import pytest
 
 from luthier.data.encoder import Encoder
 from luthier.data.jinja import compile_template
-from luthier.data.template import template_names, template_source
+from luthier.data.template_names import template_names, template_source
 from luthier.errors import ModelError, TemplateError
 from luthier.serve.go_template import render
 from luthier.serve.ollama import go_template, modelfile

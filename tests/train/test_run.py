@@ -16,7 +16,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from luthier.data.encoder import Encoder
 from luthier.data.example import Example, Message
-from luthier.data.template import ChatTemplate, template_source
+from luthier.data.template import ChatTemplate
+from luthier.data.template_names import template_source
 from luthier.evaluate.generate import prompt_ids
 from luthier.model.precision import has_bf16
 from luthier.record.events import Answered, Evaluated, Finished, Prepared, Started, Stepped, read_events

@@ -11,7 +11,8 @@ from transformers import AutoModelForCausalLM
 
 from luthier.data.encoder import Encoder
 from luthier.data.example import Example, Message
-from luthier.data.template import ChatTemplate, template_source
+from luthier.data.template import ChatTemplate
+from luthier.data.template_names import template_source
 from luthier.data.tokens import tokenise
 from luthier.errors import ModelError
 from luthier.recipe.evaluate import Generation

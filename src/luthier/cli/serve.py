@@ -66,7 +66,7 @@ def _template_file(name: str, encoder: Encoder) -> Path | None:
     """A file with the named chat template, for a server that takes no names; None for the model's own."""
     if name == "auto":
         return None
-    from luthier.data.template import template_source
+    from luthier.data.template_names import template_source
     from luthier.record.folder import write_whole
 
     text = template_source(name, encoder)

@@ -13,7 +13,7 @@ from luthier.data.jinja import day_in
 from luthier.data.preference import prompt_limit
 from luthier.data.source import files_of
 from luthier.data.streaming import enough_for
-from luthier.data.template import template_source
+from luthier.data.template_names import template_source
 from luthier.recipe import Recipe
 from luthier.recipe.source import Source
 from luthier.registry import code_of

@@ -11,8 +11,8 @@ from typing import Any
 from jinja2 import TemplateError as JinjaError
 from jinja2 import nodes
 
-from luthier.data.jinja_bounds import METER, BoundedEnvironment
-from luthier.data.jinja_meter import Meter
+from luthier.data.jinja_bounds import BoundedEnvironment
+from luthier.data.jinja_meter import METER, Meter
 from luthier.errors import TemplateError
 
 Render = Callable[..., str]

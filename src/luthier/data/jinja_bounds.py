@@ -1,13 +1,12 @@
 """Jinja's sandbox keeps a template from what is not its own; here it is also kept from working without end.
 
-Calls, operators and filters go through the environment, which charges for them (``Meter``). What Jinja compiles to
-plain Python (loops, ``~``, comparisons, slices, lists, its own text) is changed in the syntax tree to go there too.
+Calls, operators and filters go through the environment, which charges for them (``Meter``); jinja_tree.py sees to what
+Jinja compiles to plain Python.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextvars import ContextVar
+from collections.abc import Callable
 from functools import wraps
 from types import BuiltinMethodType
 from typing import Any
@@ -19,17 +18,9 @@ from jinja2.parser import Parser
 from jinja2.runtime import Context, LoopContext
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import Namespace
-from jinja2.visitor import NodeTransformer
 
-from luthier.data.jinja_meter import TEXT, WIDTH, Meter
-
-METER: ContextVar[Meter] = ContextVar("meter")
-"""That of the rendering, or of the compiling, which is under way."""
-
-_EACH, _TEXT, _JOIN, _READ, _SLICE, _MADE = (
-    f"luthier {name}" for name in ("each", "text", "join", "read", "slice", "made")
-)
-"""Filters of our own; no template can write a name with a space."""
+from luthier.data.jinja_meter import METER, WIDTH, Meter
+from luthier.data.jinja_tree import CHARGES, charged
 
 _ABSENT = ("urlize", "striptags", "xmlattr", "wordwrap", "pprint")
 """Filters that no chat template has a use for, and whose cost is hard to tell."""
@@ -76,12 +67,12 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
         for name in _ABSENT:
             del self.filters[name]
         self.filters = {name: _charged(name, inner) for name, inner in (self.filters | filters).items()}
-        self.filters |= {_EACH: _each, _TEXT: _text, _JOIN: _join, _READ: _read, _SLICE: _slice, _MADE: _made}
+        self.filters |= CHARGES
         self.tests = {name: _looking(inner) for name, inner in self.tests.items()}
 
     def bounded(self, source: str) -> nodes.Template:
         """The syntax tree in which everything is charged for."""
-        tree: nodes.Template = _Charging().visit(self.parse(source))
+        tree = charged(self.parse(source))
         tree.set_environment(self)
         return tree
 
@@ -217,91 +208,3 @@ def _shown(context: Context, value: Any) -> Any:
     meter.spend(1)
     meter.read(value)
     return value
-
-
-@pass_context
-def _each(context: Context, items: Any) -> Iterator[Any]:
-    return METER.get().each(items, 2)
-
-
-@pass_context
-def _text(context: Context, units: int) -> None:
-    METER.get().spend(units)
-
-
-@pass_context
-def _join(context: Context, *parts: Any) -> str:
-    METER.get().joined(parts)
-    return "".join(map(str, parts))
-
-
-@pass_context
-def _read(context: Context, value: Any) -> Any:
-    meter = METER.get()
-    meter.spend(1)
-    meter.read(value)
-    return value
-
-
-@pass_context
-def _slice(context: Context, value: Any, *bounds: Any) -> Any:
-    METER.get().repeated(value, 1)
-    return value[slice(*bounds)]
-
-
-@pass_context
-def _made(context: Context, value: Any) -> Any:
-    return METER.get().made(value)
-
-
-class _Charging(NodeTransformer):
-    """Puts our filters around what Jinja would compile to plain Python."""
-
-    def visit_For(self, node: nodes.For) -> nodes.Node:  # noqa: N802
-        self.generic_visit(node)
-        node.iter = _filter(node.iter, _EACH)
-        return node
-
-    def visit_Output(self, node: nodes.Output) -> Any:  # noqa: N802
-        self.generic_visit(node)
-        own = sum(len(part.data) for part in node.nodes if isinstance(part, nodes.TemplateData))
-        charge = _filter(nodes.Const(1 + own // TEXT, lineno=node.lineno), _TEXT)
-        return [nodes.ExprStmt(charge, lineno=node.lineno), node] if own else node
-
-    def visit_Concat(self, node: nodes.Concat) -> nodes.Node:  # noqa: N802
-        self.generic_visit(node)
-        return _filter(node.nodes[0], _JOIN, *node.nodes[1:])
-
-    def visit_Compare(self, node: nodes.Compare) -> nodes.Node:  # noqa: N802
-        self.generic_visit(node)
-        node.expr = _seen(node.expr)
-        for operand in node.ops:
-            operand.expr = _seen(operand.expr)
-        return node
-
-    def visit_Getitem(self, node: nodes.Getitem) -> nodes.Node:  # noqa: N802
-        self.generic_visit(node)
-        if not isinstance(node.arg, nodes.Slice):
-            return node
-        bounds = (node.arg.start, node.arg.stop, node.arg.step)
-        return _filter(node.node, _SLICE, *(one or nodes.Const(None, lineno=node.lineno) for one in bounds))
-
-    def visit_List(self, node: nodes.List) -> nodes.Node:  # noqa: N802
-        self.generic_visit(node)
-        return _filter(node, _MADE)
-
-    def visit_Dict(self, node: nodes.Dict) -> nodes.Node:  # noqa: N802
-        self.generic_visit(node)
-        return _filter(node, _MADE)
-
-    def visit_Tuple(self, node: nodes.Tuple) -> nodes.Node:  # noqa: N802
-        self.generic_visit(node)
-        return _filter(node, _MADE) if node.ctx == "load" else node
-
-
-def _seen(node: nodes.Expr) -> nodes.Expr:
-    return node if isinstance(node, nodes.Const) else _filter(node, _READ)
-
-
-def _filter(node: Any, name: str, *args: nodes.Expr) -> nodes.Filter:
-    return nodes.Filter(node, name, list(args), [], None, None, lineno=node.lineno)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from contextvars import ContextVar
 from types import GeneratorType
 from typing import Any
 
@@ -175,3 +176,7 @@ def _allowance(given: Any) -> int:
         elif isinstance(value, (list, tuple)):
             waiting += value
     return total
+
+
+METER: ContextVar[Meter] = ContextVar("meter")
+"""That of the rendering, or of the compiling, which is under way."""

@@ -18,7 +18,8 @@ from luthier.data.preference import check_judged, is_judged, judged_tokens
 from luthier.data.remarks import Remarks
 from luthier.data.store import Batch
 from luthier.data.talks import Talks, Told, plain_source
-from luthier.data.template import ChatTemplate, template_source
+from luthier.data.template import ChatTemplate
+from luthier.data.template_names import template_source
 from luthier.data.tokens import Tokens, tokenise
 from luthier.errors import DataError, Fault, TemplateError
 from luthier.recipe import Recipe

@@ -12,7 +12,7 @@ from luthier.data.example import Example, Piece
 from luthier.data.literal import pattern_of
 from luthier.data.parts import has_parts, part_spans
 from luthier.data.span import Span
-from luthier.data.template import ChatTemplate, text_spans
+from luthier.data.template import ChatTemplate
 from luthier.data.tokens import Tokens, as_document
 from luthier.errors import DataError
 
@@ -35,6 +35,11 @@ def spans_of(
     if has_parts(example):
         return part_spans(example, template(), encoder)
     return template().spans(example)
+
+
+def text_spans(example: Example) -> list[Span]:
+    """The spans of a plain document: all of it is learned."""
+    return [Span(message.content, trained=True, literal=not example.control) for message in example.messages]
 
 
 def finished(example: Example, tokens: Tokens, encoder: Encoder) -> Tokens:

@@ -16,7 +16,8 @@ content: the message. name: of the function that is called. index: the question'
 message, once. eos, bos: the tokenizer's own. prefix: what the tokenizer itself puts before a text.
 """
 
-_FOLDER = Path(__file__).parent / "templates"
+FOLDER = Path(__file__).parent / "templates"
+"""Where the texts of templates lie."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +83,6 @@ def formats() -> dict[str, TurnFormat]:
 
     return {
         name: TurnFormat(name=name, **{key: frozen(value) for key, value in table.items()})
-        for path in sorted(_FOLDER.glob("turns*.toml"))
+        for path in sorted(FOLDER.glob("turns*.toml"))
         for name, table in tomllib.loads(path.read_text(encoding="utf-8")).items()
     }

@@ -10,7 +10,7 @@ from typing import Any
 from luthier.data.convert import attempts_of, format_of
 from luthier.data.encoder import Encoder
 from luthier.data.example import TEXT, Example
-from luthier.data.template import missing_tokens
+from luthier.data.template_names import missing_tokens
 from luthier.environment import processes
 from luthier.errors import ModelError
 from luthier.model.adapter_files import KINDS, adapter_directory, adapter_settings, settings_of

@@ -14,8 +14,8 @@ from typing import Any
 
 from luthier.data.encoder import Encoder
 from luthier.data.jinja import compile_template
-from luthier.data.template import FOLDER, ChatTemplate
-from luthier.data.turn_format import PLACES, TurnFormat
+from luthier.data.template import ChatTemplate
+from luthier.data.turn_format import FOLDER, PLACES, TurnFormat
 from luthier.data.turn_jinja import format_of, prefix_of
 from luthier.errors import ModelError, TemplateError
 from luthier.evaluate.generate import stop_ids

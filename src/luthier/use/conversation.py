@@ -14,7 +14,8 @@ import torch
 
 from luthier.data.encoder import Encoder
 from luthier.data.example import Example, Message
-from luthier.data.template import ChatTemplate, template_source
+from luthier.data.template import ChatTemplate
+from luthier.data.template_names import template_source
 from luthier.errors import ModelError
 from luthier.evaluate.generate import generate, positions_of, prompt_ids, stop_ids
 from luthier.recipe.evaluate import Generation

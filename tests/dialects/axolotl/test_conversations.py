@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from luthier.data.template import template_names
+from luthier.data.template_names import template_names
 from luthier.dialects.axolotl import AXOLOTL
 from luthier.dialects.axolotl.conversations import OURS, OWN, SAME_TEXT, WITH_SYSTEM
 from luthier.dialects.reading import Outcome

@@ -6,7 +6,7 @@ import pytest
 from jinja2 import Environment
 
 from luthier.data.encoder import Encoder
-from luthier.data.template import template_source
+from luthier.data.template_names import template_source
 from luthier.dialects.axolotl.templates import OURS, SAME, template_named
 from luthier.dialects.reading import Outcome
 from tests.data.made import make_tokenizer
