@@ -9,7 +9,8 @@ import torch
 
 from luthier.errors import CheckpointError
 from luthier.train import checkpoint
-from luthier.train.checkpoint import State
+from luthier.train.checkpoint import State, of_this_rank
+from luthier.train.ranks import Ranks
 from luthier.train.stored import Stored
 
 
@@ -49,3 +50,10 @@ def test_a_file_that_is_cut_off_is_told(state: State, tmp_path: Path) -> None:
     file.write_bytes(file.read_bytes()[:-1])
     with pytest.raises(CheckpointError, match="cannot be read"):
         checkpoint.load(path)
+
+
+def test_a_process_finds_its_own_generators_among_those_saved() -> None:
+    saved = {name: torch.tensor([number]) for number, name in enumerate(("cpu", "cpu.1", "cpu.11", "cuda", "cuda.1"))}
+    assert of_this_rank(saved, Ranks(0, 2)).keys() == {"cpu", "cuda"}
+    assert {name: int(one) for name, one in of_this_rank(saved, Ranks(1, 2)).items()} == {"cpu": 1, "cuda": 4}
+    assert of_this_rank(saved, Ranks(2, 3)) == {}

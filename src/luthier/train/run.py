@@ -26,11 +26,13 @@ from luthier.redaction import redacted
 from luthier.track.tracking import Tracking
 from luthier.train.display import Display
 from luthier.train.interrupt import Asked, Interrupted, interruptions
+from luthier.train.join import join
 from luthier.train.launch import LAST_WORD
 from luthier.train.prepare import Inputs, prepare_inputs
-from luthier.train.ranks import Lost, Ranks, join
+from luthier.train.ranks import Ranks
 from luthier.train.resume import Start, as_begun, decide
 from luthier.train.room import check_room
+from luthier.train.signs import Lost
 
 DISK_PATIENCE = 10.0
 """Seconds that a network's file system has to show on one machine what another has written."""
@@ -62,10 +64,10 @@ def run(reading: Reading, display: Display) -> RunFolder:
                     raise Interrupted(asked.number) from None
                 raise
     except Interrupted as stopped:
-        ranks.failed(stopped)
+        ranks.signs.failed(stopped)
         raise _silenced(ranks.first, stopped, stopped.code) from None
     except Exception as error:
-        if ranks.failed(error):
+        if ranks.signs.failed(error):
             raise
         raise SystemExit(2) from error
     ranks.part()

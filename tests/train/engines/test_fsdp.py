@@ -17,8 +17,8 @@ from luthier.model.load import build_model
 from luthier.plan.instead import installed
 from luthier.recipe.validate import build
 from luthier.train.engines.fsdp import FullyShared, units
+from luthier.train.join import join
 from luthier.train.launch import free_port
-from luthier.train.ranks import join
 from tests.conftest import World
 from tests.processes import Forked
 from tests.train.engines.runs import (

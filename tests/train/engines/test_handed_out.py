@@ -22,8 +22,8 @@ from luthier.recipe.validate import build
 from luthier.train.engines.deepspeed import ZeroRedundancy, _deepspeed
 from luthier.train.engines.fsdp import FullyShared
 from luthier.train.engines.handed_out import OneByOne
+from luthier.train.join import join
 from luthier.train.launch import free_port
-from luthier.train.ranks import join
 from tests.conftest import World, make_model
 from tests.train.engines.runs import recipe
 

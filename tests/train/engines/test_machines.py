@@ -17,7 +17,7 @@ from luthier.model.load import build_model
 from luthier.recipe.validate import build
 from luthier.train import run as whole_run
 from luthier.train.engines.fsdp import FullyShared
-from luthier.train.ranks import join
+from luthier.train.join import join
 from tests.conftest import World
 from tests.processes import Forked
 from tests.train.engines.children import at_once, tampered
