@@ -80,6 +80,10 @@ def test_the_switch_itself_is_never_inert() -> None:
         assert why_inert(reasons, key) == ""
 
 
+def test_the_processes_that_prepare_rows_are_never_inert() -> None:
+    assert why_inert(inert(PLAIN), "data.workers") == ""
+
+
 ODD = recipe(
     SCRATCH,
     method={"kind": "pretrain"},

@@ -184,7 +184,6 @@ def _not_used(recipe: Recipe) -> tuple[InertRule, ...]:
         (schedule.kind == "log_sweep", "log_sweep goes from its min_lr to its max_lr", ("optimizer.lr",)),
         (True, "notes on the machine are kept and not used", ("runtime.environment",)),
         (True, "batches are put together in the loop itself", ("runtime.loader_workers", "runtime.pin_memory")),
-        (True, "the tokenizer uses all cores in one process", ("data.workers",)),
         (True, "the run writes events, not logs", ("runtime.log_level",)),
     )
 
