@@ -8,7 +8,7 @@ from luthier.convert.axolotl_data import DATA
 from luthier.convert.axolotl_machine import MACHINE
 from luthier.convert.axolotl_record import RECORD
 from luthier.convert.sheet import Keys, Sheet, Writer, neat, one
-from luthier.convert.training_arguments import share_times
+from luthier.convert.training_arguments import share_times, warm_up
 from luthier.dialects.document import to_yaml
 from luthier.recipe import Recipe
 
@@ -61,11 +61,7 @@ def _schedule(recipe: Recipe) -> Keys:
         keys |= {f"log_sweep_{name}": value for name, value in constants.items()}
     elif constants:
         keys["lr_scheduler_kwargs"] = constants
-    if kind == "constant" or curve.follows_evaluations:
-        return keys
-    if curve.warmup_steps is not None:
-        return {**keys, "warmup_steps": curve.warmup_steps}
-    return {**keys, "warmup_ratio": curve.warmup_share}
+    return {**keys, **warm_up(kind, curve)}
 
 
 AXOLOTL = Sheet(

@@ -8,6 +8,7 @@ from typing import Any
 from luthier.convert.sheet import Keys, Sheet, Writer, neat, one
 from luthier.convert.training_arguments_machine import MACHINE
 from luthier.recipe import Recipe
+from luthier.recipe.schedule import Schedule
 
 ALWAYS = (
     *("output.dir", "optimizer.kind", "optimizer.lr", "schedule.kind", "schedule.warmup_steps", "batch.epochs"),
@@ -54,11 +55,16 @@ def schedule(recipe: Recipe) -> Keys:
     keys: dict[str, Any] = {"lr_scheduler_type": kind}
     if constants:
         keys["lr_scheduler_kwargs"] = constants
+    return {**keys, **warm_up(kind, curve)}
+
+
+def warm_up(kind: str, curve: Schedule) -> Keys:
+    """The length of the warm-up of a curve that is written as ``kind``; nothing where that has none."""
     if kind == "constant" or curve.follows_evaluations:
-        return keys
+        return {}
     if curve.warmup_steps is not None:
-        return {**keys, "warmup_steps": curve.warmup_steps}
-    return {**keys, "warmup_ratio": curve.warmup_share}
+        return {"warmup_steps": curve.warmup_steps}
+    return {"warmup_ratio": curve.warmup_share}
 
 
 def _precision(recipe: Recipe) -> Keys:

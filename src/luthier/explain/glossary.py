@@ -7,7 +7,6 @@ from functools import cache
 from importlib.resources import files
 
 from luthier.dialects.table import Row
-from luthier.explain.catalogue import made_by
 from luthier.recipe.field import Pair
 
 _ROWS_OF = {"test_datasets.*.": "datasets.*.", "pretraining_dataset.*.": "datasets.*."}
@@ -42,11 +41,6 @@ def key_words(table: str, row: Row) -> Pair | None:
             if found is not None:
                 return found
     return None
-
-
-def needs_words(row: Row) -> bool:
-    """Whether nothing else says what the key is: it makes no setting of ours."""
-    return not made_by(row)
 
 
 def _spellings(name: str) -> list[str]:

@@ -6,8 +6,6 @@ import re
 
 from luthier.recipe.field import Pair
 
-LANGUAGES = ("en", "zh")
-
 LABELS: dict[str, Pair] = {
     "what": ("what", "含义"),
     "unit": ("unit", "单位"),

@@ -21,9 +21,6 @@ from luthier.recipe import Recipe
 from luthier.recipe.field import Section
 from luthier.recipe.optimizers import OPTIMIZERS, STANDS_IN, STANDS_IN_WITH
 
-SAME_ADAMW = tuple(name for name, facts in OPTIMIZERS.items() if facts.equal == "adamw")
-"""AdamW whose state is stored otherwise."""
-
 UNPAGED = "a CPU has no second memory to page to: the state lies in host memory anyway, and its numbers are the same"
 
 

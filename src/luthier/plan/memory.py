@@ -18,9 +18,6 @@ from luthier.plan.preferences import reference_of
 from luthier.recipe import Recipe
 from luthier.recipe.optimizers import OPTIMIZERS
 
-STATES = {name: ceil(facts.state / 4) for name, facts in OPTIMIZERS.items()}
-"""Numbers that an optimiser keeps per trained parameter, rounded up."""
-
 FIXED = ("bitsandbytes", "torchao")
 """Packages whose state has its own width, whatever the weights' is."""
 

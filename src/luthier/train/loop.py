@@ -155,13 +155,7 @@ def one_step(
     loss = ranks.sums([sum(totals)])[0] / max(1, count)
     cause = _cause(work, loss, norm)
     if spikes is not None and not cause and spikes.is_spike(loss):
-        heights = [total / max(1, batch.units) for total, batch in zip(totals, counted, strict=True)]
-        height, worst = max(zip(heights, range(len(heights)), strict=True), default=(-math.inf, 0))
-        if work.alone:
-            rows = _highest_first(work, step, worst, micros[worst])
-        else:
-            rows = tuple(max(ranks.all((height, counted[worst].origins if counted else ())))[1])
-        work.tell(step + 1, f"the loss of step {step + 1} stands out: {loss:.4g} ({rows_told(rows)})", rows)
+        _tell_spike(work, step, loss, micros, counted, totals)
     if not cause:
         _step(work)
     if cause or seen.name:
@@ -236,6 +230,20 @@ def _tell_nonfinite(
         finding = together(engine.ranks.all((seen or own.where, own.rows)))
     what = f"step {step + 1} was skipped: its {cause} is not finite" if cause else f"step {step + 1}: not finite"
     work.tell(step + 1, f"{what}{finding}", finding.rows)
+
+
+def _tell_spike(
+    work: Work, step: int, loss: float, micros: list[list[Item]], counted: list[Batch], totals: list[float]
+) -> None:
+    """Say that a step's loss stands out, and the rows of its highest micro-batch; ``counted`` are this process's, with
+    the ``totals`` of their losses."""
+    heights = [total / max(1, batch.units) for total, batch in zip(totals, counted, strict=True)]
+    height, worst = max(zip(heights, range(len(heights)), strict=True), default=(-math.inf, 0))
+    if work.alone:
+        rows = _highest_first(work, step, worst, micros[worst])
+    else:
+        rows = tuple(max(work.engine.ranks.all((height, counted[worst].origins if counted else ())))[1])
+    work.tell(step + 1, f"the loss of step {step + 1} stands out: {loss:.4g} ({rows_told(rows)})", rows)
 
 
 def _highest_first(work: Work, step: int, number: int, items: list[Item]) -> tuple[str, ...]:
