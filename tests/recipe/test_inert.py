@@ -42,6 +42,13 @@ from tests.recipe.made import ANSWERED, BASE, IA3, LORA, PLAIN, PREFIX, PROMPT, 
         ("evaluate.every", "there are no evaluation rows", PLAIN, recipe(BASE, data={"evaluate": ROWS})),
         ("batch.evaluate", "there are no evaluation rows", PLAIN, recipe(BASE, data={"holdout": 1})),
         ("optimizer.beta2", "sgd has no such constant", recipe(BASE, optimizer={"kind": "sgd"}), PLAIN),
+        ("optimizer.beta1", "lomo has no such constant", recipe(BASE, optimizer={"kind": "lomo"}), PLAIN),
+        (
+            "optimizer.epsilon",
+            "lion_32bit has no such constant",
+            recipe(BASE, optimizer={"kind": "lion"}),
+            recipe(BASE, optimizer={"kind": "lamb"}),
+        ),
         ("runtime.compile_mode", "runtime.compile is off", PLAIN, recipe(BASE, runtime={"compile": True})),
         (
             "runtime.checkpoint_reentrant",

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from luthier.recipe.field import Section
+from luthier.recipe.optimizers import OPTIMIZERS, STANDS_IN, by_its_name
 from luthier.recipe.recipe import Recipe
 from luthier.recipe.schedule import WHOLE
 
 InertRule = tuple[bool, str, tuple[str, ...]]
 """(whether it holds, reason, dotted keys)"""
 
-ADAM = ("beta1", "beta2", "epsilon")
 TERMS = (
     *("beta", "loss", "preference_smoothing", "nll_weight", "margin"),
     *("desirable_weight", "undesirable_weight", "center_rewards", "reference"),
@@ -67,7 +67,7 @@ def _switched_off(recipe: Recipe) -> tuple[InertRule, ...]:
         (recipe.data.curriculum != "none", "data.curriculum says the order", ("data.group_by_length",)),
         (recipe.batch.steps is not None, "batch.steps wins", ("batch.epochs",)),
         (recipe.schedule.warmup_steps is not None, "schedule.warmup_steps wins", ("schedule.warmup_share",)),
-        (recipe.optimizer.kind == "sgd", "sgd has no such constant", tuple(f"optimizer.{n}" for n in ADAM)),
+        (True, f"{recipe.optimizer.kind} has no such constant", _constants_without_use(recipe)),
         (not runtime.compile, "runtime.compile is off", ("runtime.compile_backend", "runtime.compile_mode")),
         (
             not runtime.gradient_checkpointing,
@@ -132,6 +132,13 @@ def _terms_without_use(recipe: Recipe) -> tuple[str, ...]:
     smooth = method.kind == "dpo" and method.loss not in ("sigmoid", "robust", "exo_pair")
     gone = {"preference_smoothing"} if smooth or method.loss in ("hinge", "ipo") else set()
     return tuple(f"method.{name}" for name in TERMS if name not in used or name in gone)
+
+
+def _constants_without_use(recipe: Recipe) -> tuple[str, ...]:
+    """Constants that the optimiser, or what stands in for it, has not."""
+    kind = recipe.optimizer.kind
+    facts = OPTIMIZERS.get(by_its_name(STANDS_IN[kind][0] if kind in STANDS_IN else kind))
+    return facts.unused if facts else ()
 
 
 def _other_adapters(recipe: Recipe) -> tuple[InertRule, ...]:
