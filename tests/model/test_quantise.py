@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM, FalconConfig
 
-from luthier.errors import MissingPackage
+from luthier.errors import MissingPackage, ModelError
 from luthier.model.load import build_model
 from luthier.model.precision import has_bf16
 from luthier.model.quantise import dequantised, is_quantised, loading, quantisation, read_quantisation
@@ -63,6 +64,15 @@ def test_the_linear_layers_are_quantised_and_stand_for_nearly_what_they_were(
             state = layer.weight.quant_state
             assert (state.quant_type, state.nested) == (quantise.get("kind", "nf4"), quantise.get("double", False))
             assert layer.weight.dtype == (torch.bfloat16 if "storage" in quantise else torch.uint8)
+
+
+def test_a_model_that_bitsandbytes_leaves_as_it_is_is_refused(tmp_path: Path) -> None:
+    config = FalconConfig(vocab_size=60, hidden_size=64, num_hidden_layers=1, num_attention_heads=4)
+    AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path)
+    with pytest.raises(ModelError, match="no layer of falcon") as caught:
+        build_model(recipe_of(tmp_path, quantise={"bits": 4}), 60, tmp_path)
+    assert [fault.remedy for fault in caught.value.faults] == ["set quantise.bits: 16"]
+    assert build_model(recipe_of(tmp_path), 60, tmp_path)
 
 
 NARROW = torch.bfloat16 if has_bf16() else torch.float32

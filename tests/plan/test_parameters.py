@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, GPTNeoXConfig, LlamaConfig, PretrainedConfig, Qwen2Config
+from transformers import AutoModelForCausalLM, GPTNeoXConfig, LlamaConfig, MixtralConfig, PretrainedConfig, Qwen2Config
 
 from luthier.model.adapters import add_adapter
 from luthier.model.load import build_model
 from luthier.model.shape import Shape, shape_of_directory
 from luthier.plan.memory import activation_bytes, peak_memory, weight_bytes
 from luthier.plan.parameters import adapted_layers, trainable_parameters, with_rows
+from luthier.plan.plan import quantised_otherwise
 from luthier.recipe import Recipe
 from luthier.recipe.validate import build
 
@@ -133,6 +134,19 @@ def test_quantised_weights_take_the_bytes_that_bitsandbytes_gives_them(
         one.numel() * one.element_size() for one in _held(add_adapter(build_model(recipe, 101, tmp_path), recipe))
     )
     assert weight_bytes(recipe, shape_of_directory(tmp_path)) == pytest.approx(held, rel=0.005)
+
+
+def test_experts_are_not_quantised_and_counted_so(tmp_path: Path) -> None:
+    wide = {**COMMON, "hidden_size": 128, "intermediate_size": 192, "num_hidden_layers": 2, "num_key_value_heads": 2}
+    AutoModelForCausalLM.from_config(MixtralConfig(**wide, num_local_experts=4)).save_pretrained(tmp_path)
+    recipe = recipe_of(tmp_path, adapter={"kind": "lora", "targets": ["q_proj"]}, quantise={"bits": 4})
+    held = sum(
+        one.numel() * one.element_size() for one in _held(add_adapter(build_model(recipe, 101, tmp_path), recipe))
+    )
+    shape = shape_of_directory(tmp_path)
+    assert weight_bytes(recipe, shape) == pytest.approx(held, rel=0.005)
+    [told] = quantised_otherwise(recipe, shape, "cuda")
+    assert told == "quantise.bits: the experts' 0.6 M weights lie in one piece and are not quantised"
 
 
 def _held(model: torch.nn.Module) -> Iterator[torch.Tensor]:

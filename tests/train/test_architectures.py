@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch.nn.functional import cross_entropy, logsigmoid
 from transformers import AutoModelForCausalLM
 
@@ -17,7 +18,7 @@ from luthier.data.encoder import Encoder
 from luthier.data.pipeline import prepare
 from luthier.data.preference import Judged, taken_apart
 from luthier.dialects import read
-from luthier.record.events import Stepped, read_events
+from luthier.record.events import Stepped, Warned, read_events
 from tests.conftest import HOMES, NAMES, World, write_jsonl
 from tests.model.kernels.models import tiny
 from tests.model.test_attention_alone import KINDS
@@ -144,3 +145,26 @@ def test_documents_that_are_computed_alone_train_packed_as_they_do_unpacked(
     assert len(losses["packed"]) == 3 and losses["packed"][-1] < losses["packed"][0]
     said = luthier("generate", tmp_path / "packed", "--prompt", "Where does Mira live?", "--max-new-tokens", "4")
     assert said.returncode == 0, said.stderr
+
+
+@pytest.mark.parametrize(("kind", "differs"), [("mixtral", True), ("llama", False)])
+def test_a_count_that_was_planned_otherwise_is_told(
+    kind: str, differs: bool, base: Callable[[str], Path], world: World, luthier: Run, tmp_path: Path
+) -> None:
+    """PEFT's adapter on experts, which are one parameter, is of another size than the plan has from the file."""
+    path, out = base(kind), tmp_path / "run"
+    rows = write_jsonl(tmp_path / "rows.jsonl", [{"text": f"{name} lives in the {HOMES[0]}."} for name in NAMES])
+    recipe = {
+        "model": {"path": str(path)}, "adapter": {"kind": "lora", "rank": 2}, "method": {"kind": "pretrain"},
+        "data": {"train": [{"path": str(rows)}], "max_length": 32}, "batch": {"steps": 1},
+        "checkpoint": {"every": "never"}, "output": {"dir": str(out)},
+    }  # fmt: skip
+    (tmp_path / "recipe.yaml").write_text(json.dumps(recipe))
+    done = luthier("train", tmp_path / "recipe.yaml")
+    assert done.returncode == 0, done.stderr
+    told = [event.message for event in read_events(out / "events.jsonl") if isinstance(event, Warned)]
+    planned = json.loads((out / "plan.json").read_text())["parameters"]["trainable"]
+    trained = sum(one.numel() for one in load_file(out / "model" / "adapter_model.safetensors").values())
+    assert (trained != planned) == differs
+    words = f"{trained:,} parameters train, not {planned:,} as planned: memory and disk are planned off by as much"
+    assert (words in told) == differs

@@ -24,7 +24,7 @@ from luthier.model.hollow import hollow_model
 from luthier.model.kernels.checkpoints import checkpoint_layers
 from luthier.model.last_layers import last_layers
 from luthier.model.precision import DTYPES
-from luthier.model.quantise import loading, quantisation, settle
+from luthier.model.quantise import is_quantised, loading, quantisation, settle
 from luthier.model.reward import as_reward_model
 from luthier.model.safe import check_model
 from luthier.model.shape import default_intermediate, weight_files
@@ -127,6 +127,12 @@ def open_model(
             f"lacks weights: {', '.join(lost[:5])} ({len(lost)} in all)",
             place=str(directory),
             remedy="download it again",
+        )
+    if quantised and not any(map(is_quantised, model.parameters())):
+        raise ModelError(
+            f"bitsandbytes finds no layer of {architecture_of(directory)} that it can quantise",
+            place="quantise.bits",
+            remedy="set quantise.bits: 16",
         )
     settle(model)
     if alone and attention in NAMES:

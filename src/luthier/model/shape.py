@@ -52,6 +52,10 @@ class Shape:
             )
         )
 
+    def packable(self) -> dict[str, tuple[int, int]]:
+        """The linear layers that quantisation packs: experts are one parameter in memory, which it leaves alone."""
+        return {name: size for name, size in self.linear().items() if ".experts." not in name}
+
     def linear(self) -> dict[str, tuple[int, int]]:
         """The weights of linear layers but the output layer: name of the layer -> (out, in)."""
         found: dict[str, tuple[int, int]] = {}

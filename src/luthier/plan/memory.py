@@ -33,7 +33,7 @@ def weight_bytes(recipe: Recipe, shape: Shape) -> int:
     dtype = recipe.model.dtype
     if recipe.adapter.kind == "none":
         return shape.count * trained_width(recipe)
-    packed = {f"{layer}.weight": size for layer, size in shape.linear().items()} if recipe.quantise.bits < 16 else {}
+    packed = {f"{layer}.weight": size for layer, size in shape.packable().items()} if recipe.quantise.bits < 16 else {}
     base = sum(
         _packed_bytes(recipe, *packed[name]) if name in packed else prod(dimensions) * WIDTH.get(dtype, width)
         for name, (dimensions, width) in shape.parameters.items()

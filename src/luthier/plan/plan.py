@@ -148,7 +148,7 @@ def make_plan(recipe: Recipe, shape: Shape, volume: Volume) -> Plan:
         kernels={name: str(one) for name, one in choose(recipe, kernel_facts(shape, device, compute)).items()},
         time=work / rate,
         speed_is_measured=measured,
-        warnings=(*_quantised(recipe, shape, device), *_warnings(recipe, volume, steps)),
+        warnings=(*quantised_otherwise(recipe, shape, device), *_warnings(recipe, volume, steps)),
     )
 
 
@@ -184,10 +184,14 @@ def _result_bytes(recipe: Recipe, shape: Shape) -> int:
     return shape.count * (2 if recipe.output.dtype in ("bf16", "fp16") else 4)
 
 
-def _quantised(recipe: Recipe, shape: Shape, device: str) -> Iterator[str]:
-    """Where bitsandbytes (0.50 at least) reads 4-bit weights back wrongly."""
+def quantised_otherwise(recipe: Recipe, shape: Shape, device: str) -> Iterator[str]:
+    """What bitsandbytes (0.50 at least) leaves as it is, and where it reads 4-bit weights back wrongly."""
+    experts = sum(rows * columns for rows, columns in shape.linear().values())
+    experts -= sum(rows * columns for rows, columns in shape.packable().values())
+    if recipe.quantise.bits < 16 and experts:
+        yield f"quantise.bits: the experts' {experts / 1e6:,.1f} M weights lie in one piece and are not quantised"
     if recipe.quantise.bits == 4 and device == "cpu":
-        odd = sorted(name for name, (_, columns) in shape.linear().items() if columns % 64)
+        odd = sorted(name for name, (_, columns) in shape.packable().items() if columns % 64)
         if odd:
             yield (
                 f"quantise.bits: on a CPU bitsandbytes reads 4-bit rows wrongly whose length is no multiple of 64 "

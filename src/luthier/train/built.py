@@ -85,6 +85,7 @@ def build(recipe: Recipe, folder: RunFolder, inputs: Inputs, display: Display, l
     with torch.device("meta") if hollow else nullcontext():
         bare = build_model(recipe, inputs.encoder.vocabulary, inputs.model, special, hollow=hollow)
         adapted = add_adapter(bare, recipe, inputs.new_tokens)
+    trained = sum(one.numel() for one in adapted.parameters() if one.requires_grad)
     kernels = choose(recipe, facts_of(adapted, engine.device, engine.compute))
     ready = put_kernels(adapted, recipe, kernels, engine.device)
     # A model that several devices share is put on them later, and kernels of a GPU do not run before.
@@ -112,6 +113,11 @@ def build(recipe: Recipe, folder: RunFolder, inputs: Inputs, display: Display, l
         noise=Noise(model, alpha, recipe.seed) if alpha else None,
         scaler=Scaler(engine.device.type) if engine.compute is torch.float16 else None,
     )
+    planned = inputs.plan.parameters["trainable"]
+    if trained != planned:
+        built.warn(
+            f"{trained:,} parameters train, not {planned:,} as planned: memory and disk are planned off by as much"
+        )
     if recipe.track.watch and "wandb" in recipe.track.to:
         _watch(built, recipe.track.watch)
     return built
