@@ -41,7 +41,10 @@ def linear_log_probabilities(
 
 
 class _LogProbabilities(torch.autograd.Function):
-    """With g the gradient of a token's log p(y), that of its logits is g ([y] - p)."""
+    """With g the gradient of a token's log p(y), that of its logits is g ([y] - p).
+
+    What is kept is p itself where that loses nothing, else the output layer's numbers in the type of its products.
+    """
 
     @staticmethod
     def forward(
@@ -56,26 +59,28 @@ class _LogProbabilities(torch.autograd.Function):
         keeps: bool,
     ) -> torch.Tensor:
         narrow, inputs = weight.to(compute), hidden.to(compute)
+        ctx.head, ctx.compute, ctx.rows, ctx.keeps = head, compute, rows, keeps
+        ctx.made = keeps and compute is torch.float32 and head.cap is None
         held = torch.empty((len(inputs) if keeps else rows, len(narrow)), dtype=compute, device=inputs.device)
-        log_z, own = (torch.empty(len(inputs), device=inputs.device) for _ in range(2))
+        found = torch.empty(len(inputs), device=inputs.device)
         with torch.autocast(inputs.device.type, enabled=False):
             for start in range(0, len(inputs), rows):
                 piece = slice(start, start + rows)
-                logits = _numbers(held, piece, keeps, inputs)
-                wide = torch.mm(inputs[piece], narrow.T, out=logits).float()
-                if bias is not None or head != HEAD:
-                    wide = wide.clone() if wide is logits else wide
-                    made_logits(wide, bias, head)
-                torch.logsumexp(wide, 1, out=log_z[piece])
-                own[piece] = wide.gather(1, labels[piece, None])[:, 0]
-        ctx.save_for_backward(hidden, weight, bias, labels, log_z)
+                numbers = torch.mm(inputs[piece], narrow.T, out=_room(held, piece, keeps, inputs))
+                wide = numbers.clone() if keeps and not ctx.made else numbers
+                wide = wide.float()
+                made_logits(wide, bias, head)
+                own, highest = wide.gather(1, labels[piece, None])[:, 0], wide.amax(1)
+                torch.softmax(wide, 1, out=wide)
+                # The highest logit's probability is 1 / sum(exp(logit - highest)), and never so small as to vanish.
+                found[piece] = own - highest + wide.amax(1).log_()
+        ctx.save_for_backward(hidden, weight, bias, labels)
         ctx.held = held if keeps else None
-        ctx.head, ctx.compute, ctx.rows, ctx.keeps = head, compute, rows, keeps
-        return own - log_z
+        return found
 
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        hidden, weight, bias, labels, log_z = ctx.saved_tensors
+        hidden, weight, bias, labels = ctx.saved_tensors
         compute, keeps, held, ctx.held = ctx.compute, ctx.keeps, ctx.held, None
         if keeps and held is None:
             raise RuntimeError("the gradients of kept log-probabilities can be taken once")
@@ -90,19 +95,25 @@ class _LogProbabilities(torch.autograd.Function):
         with torch.autocast(inputs.device.type, enabled=False):
             for start in range(0, len(inputs), ctx.rows):
                 piece = slice(start, start + ctx.rows)
-                logits, share = _numbers(held, piece, keeps, inputs), gradient[piece, None]
-                wide = (logits if keeps else torch.mm(inputs[piece], narrow.T, out=logits)).float()
-                slope = made_logits(wide, bias, ctx.head)
-                wide.sub_(log_z[piece, None]).exp_().mul_(-share).scatter_add_(1, labels[piece, None], share)
+                numbers, share = _room(held, piece, keeps, inputs), gradient[piece, None]
+                if not keeps:
+                    torch.mm(inputs[piece], narrow.T, out=numbers)
+                wide, slope = numbers.float(), None
+                if not ctx.made:
+                    slope = made_logits(wide, bias, ctx.head)
+                    torch.softmax(wide, 1, out=wide)
+                wide.mul_(share * -ctx.head.scale).scatter_add_(1, labels[piece, None], share * ctx.head.scale)
                 if slope is not None:
                     wide.mul_(slope)
-                elif ctx.head.scale != 1.0:
-                    wide.mul_(ctx.head.scale)
-                add_gradients(grads, piece, logits.copy_(wide), inputs, narrow, part, None)
+                numbers.copy_(wide)
+                if not keeps:
+                    add_gradients(grads, piece, numbers, inputs, narrow, part, None)
+            if keeps:
+                add_gradients(grads, slice(None), held, inputs, narrow, part, None)
         kinds = (hidden.dtype, weight.dtype, None if bias is None else bias.dtype)
         return (*(None if g is None else g.to(kind) for g, kind in zip(grads, kinds, strict=True)), *[None] * 5)
 
 
-def _numbers(held: torch.Tensor, piece: slice, keeps: bool, inputs: torch.Tensor) -> torch.Tensor:
-    """The room of a chunk's logits: its own, or the one that all chunks share."""
+def _room(held: torch.Tensor, piece: slice, keeps: bool, inputs: torch.Tensor) -> torch.Tensor:
+    """Where a chunk's numbers go: a place of its own, or the one that all chunks share."""
     return held[piece] if keeps else held[: len(inputs[piece])]
