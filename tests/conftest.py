@@ -134,6 +134,16 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
 
 
 @pytest.fixture(scope="session")
+def biased(world: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The world's model with biases in its attention."""
+    directory = tmp_path_factory.mktemp("biased")
+    for file in world.model.glob("*token*"):
+        (directory / file.name).write_bytes(file.read_bytes())
+    vocabulary = len(json.loads((directory / "tokenizer.json").read_text())["model"]["vocab"])
+    return make_model(directory, vocabulary, attention_bias=True)
+
+
+@pytest.fixture(scope="session")
 def adapted(world: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The world's model with an adapter that changes what it says, saved."""
     import torch

@@ -23,6 +23,7 @@ from luthier.recipe.validate import build
 
 ROWS = [{"path": "rows.jsonl"}]
 REFUSING = ("plan/support.py", "plan/several.py", "plan/adapters.py")
+OFF = {"kind": "dpo", "reference": "adapter_off"}
 BASE: dict[str, Any] = {"model": {"path": "some/model"}, "data": {"train": ROWS, "evaluate": ROWS}}
 
 
@@ -46,7 +47,9 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("adapter.init", {"adapter": {"kind": "lora", "init": "olora"}, "quantise": {"bits": 8}}),
     ("adapter.init", {"adapter": {"kind": "lora", "init": "orthogonal", "rank": 3}}),
     ("method.reference", {"method": {"kind": "kto", "reference": "precomputed"}}),
-    ("method.reference", {"method": {"kind": "dpo", "reference": "adapter_off"}}),
+    ("method.reference", {"method": OFF}),
+    ("method.reference", {"method": OFF, "adapter": {"kind": "lora", "bias": "lora_only"}}),
+    ("method.reference", {"method": OFF, "adapter": {"kind": "lora", "init": "pissa"}}),
     ("method.loss", {"method": {"kind": "cpo", "loss": "robust"}}),
     ("method.preference_smoothing", {"method": {"kind": "dpo", "loss": "robust", "preference_smoothing": 0.5}}),
     ("pack.kind", {"method": {"kind": "dpo"}, "pack": {"kind": "concatenate"}}),
@@ -108,6 +111,7 @@ def test_a_name_that_is_in_no_table_is_refused_with_the_nearest(sections: Any, k
     "sections",
     [
         {},
+        {"method": OFF, "adapter": {"kind": "lora", "init": "gaussian"}},
         {
             "adapter": {"kind": "lora", "init": "pissa"},
             "model": {"attention": "sdpa"},
@@ -173,6 +177,10 @@ NVME = {"zero_optimization.offload_param.device": "nvme"}
 @pytest.mark.parametrize(
     ("key", "sections"),
     [
+        (
+            "method.reference",
+            {"parallel": {"stage": 2}, "method": {"kind": "dpo"}, "adapter": {"kind": "lora", "bias": "all"}},
+        ),
         ("parallel.engine", {"parallel": {"engine": "single"}}),
         ("optimizer.kind", {"parallel": {"engine": "fsdp", "stage": 3}, "optimizer": {"kind": "adafactor"}}),
         ("optimizer.kind", {"parallel": {"stage": 2}, "optimizer": {"kind": "muon"}}),

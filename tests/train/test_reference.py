@@ -18,6 +18,7 @@ from luthier.record.events import Evaluated, Event, Stepped, read_events
 from luthier.record.folder import RunFolder
 from luthier.train.display import Display
 from luthier.train.run import run
+from luthier.use.measure import evaluate
 from tests.conftest import HOMES, NAMES, World, write_jsonl
 
 Write = Callable[..., Path]
@@ -77,6 +78,29 @@ def test_an_adapter_that_began_as_something_is_measured_against_its_start(
     for folder in (again, pissa, prefix):
         assert losses(folder)[0] == pytest.approx(math.log(2), abs=1e-6)
     assert losses(prefix)[-1] != pytest.approx(math.log(2), abs=1e-6)
+
+
+@pytest.mark.parametrize("bias", ["all", "lora_only"])
+def test_biases_that_train_do_not_move_the_reference(
+    bias: str, biased: Path, world: World, tmp_path: Path, write_recipe: Write
+) -> None:
+    given: dict[str, Any] = {
+        "model": {"path": str(biased)},
+        "adapter": {**LORA, "bias": bias},
+        "optimizer": {"lr": 2e-2},
+        "batch": {"micro": 1, "steps": 5},
+    }
+    found = [
+        carried_out(world, tmp_path, write_recipe, kind, method={"kind": "dpo", "reference": kind}, **given)
+        for kind in ("auto", "model", "precomputed")
+    ]
+    expected = losses(found[1])
+    assert expected[-1] < expected[0] - 0.01
+    for folder in found:
+        assert losses(folder) == pytest.approx(expected, abs=1e-5)
+    again, before = evaluate(found[0].root, [], [], Display(Console(quiet=True), live=False), before=True)
+    assert again.figures["loss"] == pytest.approx(losses(found[0], Evaluated)[-1], abs=1e-5)
+    assert before is not None and before.figures["loss"] == pytest.approx(math.log(2), abs=1e-6)
 
 
 @pytest.mark.parametrize("reference", ["auto", "precomputed"])

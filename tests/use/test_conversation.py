@@ -7,6 +7,7 @@ from threading import Event
 
 import pytest
 import torch
+from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM
 
 from luthier.data.encoder import Encoder
@@ -75,6 +76,24 @@ def test_without_the_adapter_the_base_speaks(adapted: Path, world: World) -> Non
     with_it, without = whole(one, prompt)[1].text, whole(one, prompt, adapter=False)[1].text
     assert one.has_adapter and with_it != without
     assert without == whole(speaker(world.model), prompt)[1].text
+    assert whole(one, prompt)[1].text == with_it
+
+
+def test_without_an_adapter_whose_biases_trained_the_base_speaks(biased: Path, tmp_path: Path) -> None:
+    model = get_peft_model(
+        AutoModelForCausalLM.from_pretrained(biased), LoraConfig(r=4, target_modules=["q_proj", "v_proj"], bias="all")
+    )
+    for name, parameter in model.named_parameters():
+        if name.endswith(".bias"):
+            torch.nn.init.normal_(parameter, std=1.0)
+    model.save_pretrained(tmp_path)
+    for file in biased.glob("*token*"):
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    one, base = speaker(tmp_path), speaker(biased)
+    prompt = one.prompt(TALK)
+    with_it, plain = whole(one, prompt)[1].text, whole(base, prompt)[1].text
+    assert with_it != plain
+    assert whole(one, prompt, adapter=False)[1].text == plain
     assert whole(one, prompt)[1].text == with_it
 
 

@@ -12,6 +12,7 @@ import torch
 from luthier.data.preference_batch import AnswerBatch
 from luthier.errors import RunError
 from luthier.methods.answers import likelihood
+from luthier.model.alone import base_alone
 
 
 class Reference(Protocol):
@@ -35,7 +36,7 @@ class WithoutAdapter:
 
     def __call__(self, model: Any, batch: AnswerBatch, *, chunked: bool = True) -> torch.Tensor:
         """Log-probabilities [A] with the adapter switched off."""
-        with measuring(model), model.disable_adapter():
+        with measuring(model), base_alone(model):
             return likelihood(model, batch, chunked=chunked).sums
 
 

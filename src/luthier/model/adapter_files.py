@@ -148,3 +148,8 @@ def starts_as_nothing(adapter: Adapter) -> bool:
     if adapter.kind not in ("lora", "ia3") or adapter.continue_from is not None:
         return False
     return adapter.kind == "ia3" or adapter.init in ("default", "gaussian")
+
+
+def changes_base(adapter: Adapter) -> bool:
+    """Whether an adapter trains or moves weights of the base itself, which stay so when it is switched off."""
+    return adapter.kind == "lora" and (adapter.bias != "none" or adapter.init in ("pissa", "olora"))

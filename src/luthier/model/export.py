@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 from luthier.errors import ModelError
 from luthier.model.adapter_files import SETTINGS, adapter_settings, rows_of
 from luthier.model.agreement import distance, fits_in_fp32, judge, logits, probes
+from luthier.model.alone import base_alone
 from luthier.model.load import open_model
 from luthier.model.merge import merge
 from luthier.model.precision import DTYPES
@@ -140,7 +141,7 @@ def _adapter(source: Path, out: Path, base: str | None, dtype: str, told: Path) 
     model = open_on_base(source, under, "sdpa", read_as, quantised)
     ids = probes(model.get_input_embeddings().weight.shape[0], rows_of(source))
     wanted = logits(model, ids)
-    with model.disable_adapter():
+    with base_alone(model):
         plain = logits(model, ids)
     del model
     gc.collect()

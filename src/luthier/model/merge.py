@@ -17,6 +17,7 @@ from transformers import BitsAndBytesConfig
 from luthier.errors import ModelError
 from luthier.model.adapter_files import KINDS, adapter_settings, rows_of
 from luthier.model.agreement import TOLERANCE, distance, fits_in_fp32, judge, logits, probes
+from luthier.model.alone import base_alone
 from luthier.model.deltas import Deltas
 from luthier.model.load import open_model
 from luthier.model.precision import DTYPES
@@ -143,7 +144,7 @@ def _compare(adapter: Path, base: Path, merged: Path) -> tuple[float, float]:
     model = open_on_base(adapter, base, "sdpa", dtype, quantised)
     ids = probes(model.get_input_embeddings().weight.shape[0], rows_of(adapter))
     wanted = logits(model, ids)
-    with model.disable_adapter():
+    with base_alone(model):
         plain = logits(model, ids)
     del model
     gc.collect()

@@ -5,12 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import torch
 from peft import PeftModel
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
 from luthier.model.adapter_files import SETTINGS, adapter_settings, rows_of
-from luthier.model.adapters import open_adapter
+from luthier.model.alone import open_over_base
 from luthier.model.last_layers import EMBEDDINGS, OUTPUTS
 from luthier.model.load import open_model
 from luthier.model.precision import DTYPES
@@ -82,7 +81,7 @@ def load_result(directory: Path, attention: str = "sdpa", *, reward: bool = Fals
 def _load_reward(directory: Path, attention: str) -> PreTrainedModel | PeftModel:
     if (directory / SETTINGS).exists():
         model = as_reward_model(_grown(open_model(base_of(directory), attention, "auto"), directory), seed=0)
-        return open_adapter(model, str(directory)).eval()
+        return open_over_base(model, directory)
     judge: PreTrainedModel = AutoModelForSequenceClassification.from_pretrained(
         str(directory),
         attn_implementation=attention,
@@ -108,8 +107,7 @@ def base_of(directory: Path) -> Path:
 def open_on_base(directory: Path, base: Path, attention: str, dtype: Any, quantised: Any = None) -> PeftModel:
     """A saved adapter on a base model, ready to evaluate."""
     model = _grown(open_model(base, attention, dtype, quantised or {}), directory)
-    with torch.no_grad():
-        return open_adapter(model, str(directory)).eval()
+    return open_over_base(model, directory)
 
 
 def _grown(model: PreTrainedModel, directory: Path) -> PreTrainedModel:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from luthier.data.preference import PAIRED, SINGLE
+from luthier.model.adapter_files import changes_base
 from luthier.plan.refusal import Row
 from luthier.recipe import Recipe
 
@@ -21,6 +22,7 @@ def reference_of(recipe: Recipe) -> str:
 def preference_rows(recipe: Recipe) -> tuple[Row, ...]:
     """Every value that is not there yet where answers are judged."""
     method, adapter = recipe.method, recipe.adapter.kind
+    switched = method.kind in ("dpo", "ipo", "kto") and method.reference == "adapter_off"
     kto, reward, judged = method.kind == "kto", method.kind == "reward", method.kind in (*PAIRED, *SINGLE)
     alone = recipe.pack.kind == "none" and recipe.batch.micro == 1
     return (
@@ -31,10 +33,17 @@ def preference_rows(recipe: Recipe) -> tuple[Row, ...]:
             "set method.reference: auto",
         ),
         (
-            method.kind in ("dpo", "ipo", "kto") and method.reference == "adapter_off" and adapter == "none",
+            switched and adapter == "none",
             "method.reference",
             "only an adapter can be switched off",
             "set method.reference: auto",
+        ),
+        (
+            switched and changes_base(recipe.adapter),
+            "method.reference",
+            "only what the adapter adds is switched off, and not what it does to the base itself: "
+            f"adapter.bias: {recipe.adapter.bias}, adapter.init: {recipe.adapter.init}",
+            "set method.reference: auto, which keeps the adapted model as it began",
         ),
         (
             method.kind == "cpo" and method.loss not in CONTRASTS,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from luthier.environment import processes
-from luthier.model.adapter_files import starts_as_nothing
+from luthier.model.adapter_files import changes_base, starts_as_nothing
 from luthier.plan.engine import SHARDED, engine_of
 from luthier.plan.instead import installed
 from luthier.plan.preferences import reference_of
@@ -77,9 +77,9 @@ def shared_rows(recipe: Recipe) -> tuple[Row, ...]:
             "use method.reference: precomputed, an adapter, or parallel.engine: ddp",
         ),
         (
-            bool(sharded) and begun and not starts_as_nothing(recipe.adapter),
+            bool(sharded) and begun and (changes_base(recipe.adapter) or not starts_as_nothing(recipe.adapter)),
             "method.reference",
-            f"an adapter that starts as something would be its own reference, and {engine} has it in parts",
+            f"an adapter that starts as something or trains biases is its own reference, and {engine} has it in parts",
             "use method.reference: precomputed, or parallel.engine: ddp",
         ),
         (

@@ -19,7 +19,7 @@ from luthier.errors import RunError
 from luthier.methods.answers import likelihood
 from luthier.methods.method import Method
 from luthier.methods.reference import AtStart, Copied, Precomputed, Reference, Uniform, WithoutAdapter, measuring
-from luthier.model.adapter_files import starts_as_nothing
+from luthier.model.adapter_files import changes_base, starts_as_nothing
 from luthier.model.attention_alone import is_alone
 from luthier.model.attention_branches import register_branches
 from luthier.recipe import Recipe
@@ -51,7 +51,7 @@ def with_reference(
 def _reference(
     method: Any, model: Any, recipe: Recipe, inputs: Inputs, folder: RunFolder, engine: Engine, display: Display
 ) -> Reference:
-    kind = recipe.method.reference
+    adapter, kind = recipe.adapter, recipe.method.reference
     if kind == "none":
         return Uniform()
     if kind == "precomputed":
@@ -59,9 +59,9 @@ def _reference(
         if inputs.evaluation is not None:
             stores.append((inputs.evaluation, inputs.evaluation_documents))
         return Precomputed(_numbers(method, model, stores, folder.root / "reference", engine, display, recipe))
-    if kind == "adapter_off" or (kind == "auto" and starts_as_nothing(recipe.adapter)):
+    if kind == "adapter_off" or (kind == "auto" and starts_as_nothing(adapter) and not changes_base(adapter)):
         return WithoutAdapter()
-    return AtStart(model) if recipe.adapter.kind != "none" and kind == "auto" else Copied(model)
+    return AtStart(model) if adapter.kind != "none" and kind == "auto" else Copied(model)
 
 
 def _numbers(

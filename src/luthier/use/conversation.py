@@ -18,6 +18,7 @@ from luthier.data.template import ChatTemplate
 from luthier.data.template_names import template_source
 from luthier.errors import ModelError
 from luthier.evaluate.generate import generate, positions_of, prompt_ids, stop_ids
+from luthier.model.alone import base_alone
 from luthier.recipe.evaluate import Generation
 from luthier.use.result import Result
 
@@ -163,11 +164,7 @@ class Speaker:
             return generate(self.result.model, [prompt], settings, stops=self._stops, pad=pad, heard=heard)[0]
 
     def _adapter(self, on: bool) -> AbstractContextManager[object]:
-        off = getattr(self.result.model, "disable_adapter", None)
-        if on or off is None:
-            return nullcontext()
-        context: AbstractContextManager[object] = off()
-        return context
+        return nullcontext() if on or not self.has_adapter else base_alone(self.result.model)
 
     @property
     def has_adapter(self) -> bool:

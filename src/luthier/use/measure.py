@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from luthier.evaluate.questions import asked
 from luthier.evaluate.scores import Failure
 from luthier.methods.method import method_of
 from luthier.model.adapter_files import result_directory
+from luthier.model.alone import base_alone
 from luthier.model.attention import register
 from luthier.plan.inputs import model_directory
 from luthier.plan.instead import with_template
@@ -92,7 +94,7 @@ def evaluate(
     if not before:
         return found, None
     if hasattr(result.model, "disable_adapter"):
-        return found, _measured(result, rows, display, "its base", off=result.model.disable_adapter)
+        return found, _measured(result, rows, display, "its base", off=partial(base_alone, result.model))
     del result
     return found, _measured(_base(recipe, path), rows, display, "its base")
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from luthier.errors import RunError
 from luthier.methods.reference import Copied, Reference, Uniform, WithoutAdapter
+from luthier.model.adapter_files import changes_base
 from luthier.model.attention_branches import register_branches
 from luthier.model.load import open_model
 from luthier.plan.inputs import model_directory
@@ -50,6 +51,8 @@ def _reference(model: Any, recipe: Recipe, attention: str) -> Reference:
         raise RunError(
             "the adapter began as something, which is not in the result any more",
             place="method.reference",
-            remedy="evaluate by method.reference=adapter_off (the base alone) or none",
+            remedy="evaluate by method.reference=none"
+            if changes_base(adapter)
+            else "evaluate by method.reference=adapter_off (the base alone) or none",
         )
     return WithoutAdapter()
