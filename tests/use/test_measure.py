@@ -144,12 +144,21 @@ def test_a_model_without_a_run_is_measured_too(answering: RunFolder, world: Worl
 
 @pytest.mark.parametrize(
     ("method", "adapter"),
-    [("dpo", LORA), ("dpo", {}), ("reward", LORA), ("reward", {}), ("orpo", {})],
-    ids=lambda value: value if isinstance(value, str) else "lora" if value else "full",
+    [
+        ("dpo", LORA),
+        ("dpo", {}),
+        ("dpo", {"kind": "prefix", "virtual_tokens": 4}),
+        ("ipo", {"kind": "prompt", "virtual_tokens": 4}),
+        ("reward", LORA),
+        ("reward", {}),
+        ("orpo", {}),
+    ],
+    ids=lambda value: value if isinstance(value, str) else value.get("kind", "full"),
 )
 def test_judged_rows_give_the_run_s_own_margins_and_accuracy(
     method: str, adapter: dict[str, Any], world: World, tmp_path: Path
 ) -> None:
+    begins = adapter.get("kind") in ("prefix", "prompt")
     pairs = [
         {
             "prompt": f"Where does {name} live? ({n})",
@@ -165,10 +174,13 @@ def test_judged_rows_give_the_run_s_own_margins_and_accuracy(
         tmp_path,
         data={"train": rows, "holdout": 0.25},
         adapter=adapter,
-        method={"kind": method},
+        method={"kind": method, "reference": "adapter_off" if begins else "auto"},
         batch={"micro": 1, "steps": 4},
         optimizer={"lr": 1e-2},
     )
+    if begins:
+        with pytest.raises(LuthierError, match="not in the result any more"):
+            found(folder, "method.reference=auto")
     last = events(folder, Evaluated)[-1]
     again: Evaluation = found(folder)[0]
     assert last.metrics and any("accurac" in name for name in last.metrics)

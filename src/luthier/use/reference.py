@@ -18,17 +18,16 @@ AS_BASE = ("default", "gaussian", "pissa", "olora", "orthogonal")
 
 def with_reference_again(method: Any, model: Any, recipe: Recipe, attention: str) -> Any:
     """The method of a preference run with its reference: the base, below the adapter or opened once more; and the model
-    with attention that branches, which judged answers need.
+    with attention that branches, where answers share their prompt.
 
     Raises:
         RunError: what the run began from is not on the disk.
     """
-    if not getattr(method, "shared", False):
-        return method
-    branches = register_branches(attention)
-    model.set_attn_implementation(branches)
+    if getattr(method, "shared", False):
+        attention = register_branches(attention)
+        model.set_attn_implementation(attention)
     if getattr(method, "needs_reference", False):
-        method.reference = _reference(model, recipe, branches)
+        method.reference = _reference(model, recipe, attention)
     return method
 
 
