@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
 from luthier.record.events import Finished, Saved, Warned, read_events
@@ -46,6 +47,28 @@ def test_a_run_is_merged_checked_and_speaks(world: World, tmp_path: Path, luthie
     assert made.startswith('FROM .\nTEMPLATE """{{ range .Messages }}') and 'PARAMETER stop "<|im_end|>"' in made
     again = luthier("merge", run, "--out", out)
     assert again.returncode == 2 and "is not empty" in again.stderr
+
+
+@pytest.mark.parametrize("dtype", ["auto", "fp32", "fp16"])
+def test_a_run_merges_into_the_type_that_its_recipe_asks_for(
+    dtype: str, world: World, tmp_path: Path, luthier: Run, write_recipe: Run
+) -> None:
+    base, run = tmp_path / "base", tmp_path / "run"
+    shutil.copytree(world.model, base)
+    AutoModelForCausalLM.from_pretrained(base, dtype=torch.bfloat16).save_pretrained(base)
+    tree = world.recipe(
+        model={"path": str(base)},
+        adapter={"kind": "lora", "rank": 4},
+        optimizer={"lr": 0.05},
+        batch={"steps": 8},
+        output={"dir": str(run), "merge": True, "dtype": dtype},
+    )
+    done = luthier("train", write_recipe(tree))
+    assert done.returncode == 0, done.stderr
+    expected = {"auto": torch.bfloat16, "fp32": torch.float32, "fp16": torch.float16}[dtype]
+    kinds = {one.dtype for file in (run / "merged").glob("*.safetensors") for one in load_file(file).values()}
+    assert kinds == {expected}
+    assert AutoModelForCausalLM.from_pretrained(run / "merged", dtype="auto").dtype is expected
 
 
 @pytest.mark.slow

@@ -75,7 +75,7 @@ def _merge(built: Built) -> None:
     begun, out = time.monotonic(), built.folder.merged
     shutil.rmtree(out, ignore_errors=True)
     try:
-        merge(built.folder.model, out)
+        merge(built.folder.model, out, dtype=built.recipe.output.dtype)
     except (LuthierError, OSError, SafetensorError) as error:
         built.warn(f"the adapter is saved and not merged: {error}")
         return
