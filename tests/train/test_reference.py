@@ -13,12 +13,15 @@ import torch
 from rich.console import Console
 
 from luthier.dialects import read
-from luthier.errors import RunError
+from luthier.errors import ModelError, RunError
+from luthier.model.export import export
+from luthier.model.merge import merge
 from luthier.record.events import Evaluated, Event, Stepped, read_events
 from luthier.record.folder import RunFolder
 from luthier.train.display import Display
 from luthier.train.run import run
 from luthier.use.measure import evaluate
+from luthier.use.result import open_result
 from tests.conftest import HOMES, NAMES, World, write_jsonl
 
 Write = Callable[..., Path]
@@ -157,3 +160,10 @@ def test_a_reward_model_opens_in_plain_transformers(
         assert model.config.num_labels == 1
     with torch.no_grad():
         assert torch.isfinite(model(torch.tensor([[5, 6, 7]])).logits).all()
+    with pytest.raises(ModelError, match="judges answers and speaks no words"):
+        open_result(folder.root)
+    with pytest.raises(ModelError, match="judges answers and speaks no words"):
+        export(folder.model, tmp_path / "out")
+    if adapter:
+        with pytest.raises(ModelError, match="judges answers and speaks no words"):
+            merge(folder.model, tmp_path / "out")

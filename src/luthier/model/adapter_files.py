@@ -76,6 +76,26 @@ def adapter_settings(directory: Path) -> dict[str, Any]:
         raise ModelError(f"cannot be read: {error}", place=str(path), remedy="save the adapter again") from error
 
 
+def refuse_judge(directory: Path) -> None:
+    """Refuse to have a reward model, or an adapter of one, speak.
+
+    Raises:
+        ModelError: it is one.
+    """
+    try:
+        config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
+        built = [str(name) for name in config.get("architectures") or ()]
+    except (OSError, ValueError, AttributeError, TypeError):
+        built = []
+    adapter = (directory / SETTINGS).exists() and adapter_settings(directory).get("task_type") == "SEQ_CLS"
+    if adapter or any(name.endswith("ForSequenceClassification") for name in built):
+        raise ModelError(
+            "judges answers and speaks no words",
+            place=str(directory),
+            remedy="measure its run with luthier evaluate, or open the folder as it is with transformers",
+        )
+
+
 def rows_of(directory: Path) -> set[int]:
     """The rows of the embeddings that train beside a saved adapter.
 

@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import save_file
 
 from luthier.errors import ModelError
-from luthier.model.adapter_files import SETTINGS, adapter_settings, rows_of
+from luthier.model.adapter_files import SETTINGS, adapter_settings, refuse_judge, rows_of
 from luthier.model.agreement import distance, fits_in_fp32, judge, logits, probes
 from luthier.model.alone import base_alone
 from luthier.model.load import open_model
@@ -65,6 +65,7 @@ def export(
         ModelError: there is no such model, or what was written is not the same model; nothing is left at ``out``.
     """
     kind = _kind(source, kind)
+    refuse_judge(source)
     if out.exists() and any(out.iterdir()):
         raise ModelError("is not empty", place=str(out), remedy="name another folder with --out")
     aside = out.with_name(f".{out.name}.exporting")

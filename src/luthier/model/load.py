@@ -16,6 +16,7 @@ from transformers import AutoModelForCausalLM, GlmForCausalLM, LlamaConfig, PreT
 from transformers.utils import logging
 
 from luthier.errors import ModelError
+from luthier.model.adapter_files import refuse_judge
 from luthier.model.attention import NAMES, register
 from luthier.model.attention_alone import goes_alone, run_alone
 from luthier.model.chatglm import is_chatglm
@@ -98,6 +99,7 @@ def open_model(
         ModelError: what is wrong with the directory.
     """
     check_model(directory)
+    refuse_judge(directory)
     weight_files(directory)
     native = is_chatglm(directory)
     source = as_glm(directory) if native else {}

@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from transformers import BitsAndBytesConfig
 
 from luthier.errors import ModelError
-from luthier.model.adapter_files import KINDS, adapter_settings, rows_of
+from luthier.model.adapter_files import KINDS, adapter_settings, refuse_judge, rows_of
 from luthier.model.agreement import TOLERANCE, distance, fits_in_fp32, judge, logits, probes
 from luthier.model.alone import base_alone
 from luthier.model.deltas import Deltas
@@ -62,6 +62,7 @@ def merge(adapter: Path, out: Path, *, base: str | None = None, dtype: str = "au
             place=str(adapter),
             remedy="use it as it is, with luthier generate or PEFT",
         )
+    refuse_judge(adapter)
     if out.exists() and any(out.iterdir()):
         raise ModelError("is not empty", place=str(out), remedy="name another folder with --out")
     under = local_directory(base, None) if base is not None else base_of(adapter)

@@ -8,7 +8,7 @@ from typing import Any
 from peft import PeftModel
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
-from luthier.model.adapter_files import SETTINGS, adapter_settings, rows_of
+from luthier.model.adapter_files import SETTINGS, adapter_settings, refuse_judge, rows_of
 from luthier.model.alone import open_over_base
 from luthier.model.last_layers import EMBEDDINGS, OUTPUTS
 from luthier.model.load import open_model
@@ -105,7 +105,12 @@ def base_of(directory: Path) -> Path:
 
 
 def open_on_base(directory: Path, base: Path, attention: str, dtype: Any, quantised: Any = None) -> PeftModel:
-    """A saved adapter on a base model, ready to evaluate."""
+    """A saved adapter on a base model, ready to evaluate.
+
+    Raises:
+        ModelError: one of them cannot be opened, or it judges answers.
+    """
+    refuse_judge(directory)
     model = _grown(open_model(base, attention, dtype, quantised or {}), directory)
     return open_over_base(model, directory)
 
