@@ -44,7 +44,8 @@ class Deltas:
                 part = found[1].removesuffix(".weight")
                 self.layers.setdefault(name[: found.start()], {})[part] = tensor.float()
             else:
-                self.whole[name.replace(".modules_to_save.", ".")] = tensor
+                # A bias that trains lies in the layer below its adapter.
+                self.whole[name.replace(".modules_to_save.", ".").replace(".base_layer.", ".")] = tensor
         self.vocabulary: int | None = None
         self.untied = False
         self._twin: tuple[str, str] | None = None

@@ -1,0 +1,75 @@
+"""Merging where a base's files name or shape their weights otherwise than the model in memory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM
+
+from luthier.model.adapters import add_adapter
+from luthier.model.load import build_model
+from luthier.model.merge import Merged, merge
+from luthier.model.save import open_on_base, save_model
+from luthier.recipe.validate import build
+from tests.conftest import World
+from tests.model.test_adapters import shaken
+
+SIZES: dict[str, Any] = {
+    "vocab_size": 300,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "bos_token_id": None,
+    "eos_token_id": 2,
+    "pad_token_id": None,
+}
+pytestmark = pytest.mark.filterwarnings("ignore:fan_in_fan_out is set to")
+LORA: dict[str, Any] = {"kind": "lora", "rank": 4}
+
+
+def random_model(place: Path, architecture: str, world: World, **changes: Any) -> Path:
+    """A tiny model whose every weight has some size, biases and norms too."""
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(AutoConfig.for_model(architecture, **{**SIZES, **changes}))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn_like(parameter), alpha=0.1)
+    model.save_pretrained(place)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (place / name).write_bytes((world.model / name).read_bytes())
+    return place
+
+
+def trained(base: Path, out: Path, **sections: Any) -> Path:
+    """An adapter with weights of some size, saved as a run saves it."""
+    recipe = build({"model": {"path": str(base)}, "data": {"train": [{"path": "x"}]}, **sections}, str)
+    model = shaken(add_adapter(build_model(recipe, 300, base), recipe))
+    save_model(model, out, tokenizer=base, chat_template=None, stops=[], base=str(base))
+    return out
+
+
+def merged(base: Path, tmp_path: Path, adapter: dict[str, Any], **sections: Any) -> Merged:
+    """The adapter on the base, merged; the logits of both were compared."""
+    directory = trained(base, tmp_path / "adapter", adapter={**LORA, **adapter}, **sections)
+    done = merge(directory, tmp_path / "merged")
+    ids = torch.tensor([[5, 9, 11, 30, 7, 41]])
+    with torch.no_grad():
+        wanted = open_on_base(directory, base, "sdpa", torch.float32)(ids, use_cache=False).logits
+        found = AutoModelForCausalLM.from_pretrained(tmp_path / "merged")(ids, use_cache=False).logits
+    torch.testing.assert_close(found, wanted, rtol=1e-3, atol=1e-3)
+    assert done.dtype == "float32" and done.error < 1e-5 < done.effect
+    return done
+
+
+@pytest.mark.parametrize("architecture", ["qwen2", "gpt2"])
+@pytest.mark.parametrize("bias", ["all", "lora_only"])
+def test_biases_that_trained_are_merged(architecture: str, bias: str, world: World, tmp_path: Path) -> None:
+    targets = ["c_attn", "c_proj"] if architecture == "gpt2" else ["q_proj", "v_proj"]
+    base = random_model(tmp_path / "base", architecture, world)
+    done = merged(base, tmp_path, {"bias": bias, "targets": targets})
+    assert done.effect > 1e-2
