@@ -33,7 +33,20 @@ def logits(model: Any) -> torch.Tensor:
     return found
 
 
-@pytest.mark.parametrize("sections", [{}, {"rslora": True}, {"rank_pattern": {"q_proj": 2}}], ids=str)
+EMBEDDED: dict[str, Any] = {"targets": ["embed_tokens", "q_proj"]}
+
+
+@pytest.mark.parametrize(
+    "sections",
+    [
+        {},
+        {"rslora": True},
+        {"rank_pattern": {"q_proj": 2}},
+        EMBEDDED,
+        {**EMBEDDED, "rank_pattern": {".*": 2}, "alpha_pattern": {"embed_.*": 3.0}},
+    ],
+    ids=str,
+)
 @pytest.mark.parametrize("init", ["pissa", "olora"])
 def test_what_was_taken_out_of_the_weights_is_saved_as_rank(
     init: str, sections: dict[str, Any], world: World, tmp_path: Path

@@ -7,6 +7,7 @@ trained adapter is therefore saved as [B, -B0] [A; A0] of twice the rank, whose 
 from __future__ import annotations
 
 import json
+import re
 from math import sqrt
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,13 @@ def write_relative(model: torch.nn.Module, directory: Path) -> None:
     settings |= {"r": 2 * settings["r"], "lora_alpha": more * settings["lora_alpha"], "init_lora_weights": True}
     settings["rank_pattern"] = {key: 2 * rank for key, rank in settings["rank_pattern"].items()}
     settings["alpha_pattern"] = {key: more * alpha for key, alpha in settings["alpha_pattern"].items()}
+    # An embedding begins as nothing, and keeps its rank. PEFT takes the first pattern that fits, in the order of their
+    # characters, in which few come before a bracket.
+    for name, layer in model.named_modules():
+        if isinstance(layer, LoraLayer) and "default" in layer.lora_embedding_A:
+            own = f"(?:{re.escape(name.removeprefix('base_model.model.'))})"
+            settings["rank_pattern"] |= {own: layer.r["default"]}
+            settings["alpha_pattern"] |= {own: layer.lora_alpha["default"]}
     (directory / SETTINGS).write_text(json.dumps(settings, indent=2, sort_keys=True), encoding="utf-8")
 
 
