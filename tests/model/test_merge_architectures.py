@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from luthier.model.adapters import add_adapter
@@ -15,7 +17,7 @@ from luthier.model.merge import Merged, merge
 from luthier.model.save import open_on_base, save_model
 from luthier.recipe.validate import build
 from tests.conftest import World
-from tests.model.test_adapters import shaken
+from tests.model.test_adapters import NF4, shaken
 
 SIZES: dict[str, Any] = {
     "vocab_size": 300,
@@ -73,3 +75,68 @@ def test_biases_that_trained_are_merged(architecture: str, bias: str, world: Wor
     base = random_model(tmp_path / "base", architecture, world)
     done = merged(base, tmp_path, {"bias": bias, "targets": targets})
     assert done.effect > 1e-2
+
+
+def test_the_turned_weights_of_a_quantised_model_are_merged(world: World, tmp_path: Path) -> None:
+    """Quantised, a layer of GPT-2 is a plain linear one, whose LoRA says nothing of how the files hold its weight."""
+    base = random_model(tmp_path / "base", "gpt2", world, n_inner=64)
+    merged(base, tmp_path, {"targets": ["c_attn", "c_proj"]}, quantise=NF4)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "adapter", "changes"),
+    [
+        ("gpt2", {"targets": ["c_attn", "wte"]}, {}),
+        ("gpt2", {"targets": ["c_attn"], "modules_to_save": ["wpe"]}, {}),
+        ("bloom", {"targets": ["query_key_value"], "modules_to_save": ["word_embeddings"]}, {"n_head": 4}),
+    ],
+)
+def test_files_whose_names_have_no_prefix(
+    architecture: str, adapter: dict[str, Any], changes: dict[str, Any], world: World, tmp_path: Path
+) -> None:
+    base = random_model(tmp_path / "base", architecture, world, **changes)
+    path = base / "model.safetensors"
+    save_file({name.removeprefix("transformer."): one for name, one in load_file(path).items()}, path, {"format": "pt"})
+    merged(base, tmp_path, adapter)
+
+
+MIXTURE = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16, "num_local_experts": 4}
+
+
+@pytest.mark.filterwarnings("ignore:The following (rank|alpha)_pattern keys did not match:RuntimeWarning")
+@pytest.mark.parametrize(
+    ("architecture", "adapter"),
+    [
+        ("qwen3_moe", {}),
+        ("mixtral", {}),
+        ("mixtral", {"targets": ["q_proj"], "modules_to_save": ["gate"]}),
+        ("gpt_neox", {"targets": ["query_key_value"], "modules_to_save": ["lm_head"]}),
+        ("gpt_neox", {"targets": ["query_key_value", "lm_head"]}),
+    ],
+)
+def test_weights_that_files_name_otherwise(
+    architecture: str, adapter: dict[str, Any], world: World, tmp_path: Path
+) -> None:
+    mixture = {} if architecture == "gpt_neox" else MIXTURE
+    base = random_model(tmp_path / "base", architecture, world, **mixture)
+    merged(base, tmp_path, adapter)
+    names = [set(load_file(place / "model.safetensors")) for place in (base, tmp_path / "merged")]
+    assert names[0] == names[1]
+
+
+@pytest.mark.parametrize(
+    ("architecture", "embedding", "target"),
+    [("bloom", "word_embeddings", "query_key_value"), ("gpt_neox", "embed_in", "query_key_value")],
+)
+def test_an_embedding_by_any_name_comes_apart_from_the_output(
+    architecture: str, embedding: str, target: str, world: World, tmp_path: Path
+) -> None:
+    base = random_model(tmp_path / "base", architecture, world, tie_word_embeddings=True, n_head=4)
+    merged(base, tmp_path, {"targets": [target], "modules_to_save": [embedding]})
+    assert json.loads((tmp_path / "merged" / "config.json").read_text())["tie_word_embeddings"] is False
+
+
+@pytest.mark.parametrize(("architecture", "embedding"), [("llama", "embed_tokens"), ("gpt2", "wte")])
+def test_dora_of_an_embedding(architecture: str, embedding: str, world: World, tmp_path: Path) -> None:
+    base = random_model(tmp_path / "base", architecture, world)
+    merged(base, tmp_path, {"targets": [embedding, "c_attn", "q_proj"], "dora": True})

@@ -12,6 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from luthier.errors import ModelError
+from luthier.model.layout import Layout
 from luthier.model.starts import WEIGHTS
 from luthier.model.weights import Weights
 
@@ -20,6 +21,7 @@ _SUFFIX = re.compile(
     r"\.(lora_A\.weight|lora_B\.weight|lora_embedding_A|lora_embedding_B|lora_magnitude_vector(?:\.weight)?"
     r"|ia3_l|token_adapter\.trainable_tokens_delta)$"
 )
+_OF_LAYER = re.compile(r"(\.base_layer)*\.weight$")
 
 
 class Deltas:
@@ -48,32 +50,62 @@ class Deltas:
                 self.whole[name.replace(".modules_to_save.", ".").replace(".base_layer.", ".")] = tensor
         self.vocabulary: int | None = None
         self.untied = False
+        self._ends: tuple[str, str] = ("", "")
+        self._left_out = ""
+        self._turned: frozenset[str] = frozenset()
         self._twin: tuple[str, str] | None = None
 
-    def fit(self, weights: Weights, *, tied: bool) -> None:
-        """Look at the base before it is read.
+    def fit(self, weights: Weights, layout: Layout, *, tied: bool) -> bool:
+        """Look at the base before it is read; False where its files name otherwise what is changed.
 
         Raises:
             ModelError: it has no weight of an adapted layer's name.
         """
+        self._read_as(weights, layout)
+        output = f"{layout.ends[1]}.weight"
         asked = [*(f"{layer}.weight" for layer in self.layers), *self.whole]
-        lacking = [name for name in asked if name not in weights and not (tied and name.startswith("lm_head"))]
-        if lacking:
+        lacking = [name for name in asked if name not in weights and not (tied and name == output)]
+        layers = {name: _OF_LAYER.sub("", name) for name in lacking}
+        foreign = [
+            name for name, it in layers.items() if not layout.has(it) and not layout.has(f"{layout.prefix}.{it}")
+        ]
+        if foreign:
             raise ModelError(
-                f"changes {lacking[0]}, which the base has not ({len(lacking)} such in all)",
+                f"changes {foreign[0]}, which the base has not ({len(foreign)} such in all)",
                 place=self.place,
                 remedy="name the model it was trained on with --base",
             )
-        embedding = next((name for name in weights if name.endswith(("embed_tokens.weight", "wte.weight"))), None)
-        if tied and embedding is not None and "lm_head.weight" not in weights:
+        if lacking:
+            return False
+        embedding = self._ends[0]
+        if tied and output not in weights:
             layer = embedding.removesuffix(".weight")
             # Rows of tokens change both ends of a tied model; whole modules and LoRA change the end they name.
-            both = [self.whole[name] for name in (embedding, "lm_head.weight") if name in self.whole]
+            both = [self.whole[name] for name in (embedding, output) if name in self.whole]
             if len(both) == 2 and torch.equal(*both):
-                return
+                return True
             one_end = embedding in self.whole or "lora_embedding_A" in self.layers.get(layer, {})
-            if one_end or "lm_head.weight" in self.whole or "lm_head" in self.layers:
-                self.untied, self._twin = True, (embedding, "lm_head.weight")
+            if one_end or output in self.whole or layout.ends[1] in self.layers:
+                self.untied, self._twin = True, (embedding, output)
+        return True
+
+    def _read_as(self, weights: Weights, layout: Layout) -> None:
+        """Name all as the base's files do: some leave out what stands before the names in memory."""
+        embedding, output = (f"{layer}.weight" for layer in layout.ends)
+        short = embedding.removeprefix(f"{layout.prefix}.")
+        self._left_out = f"{layout.prefix}." if embedding not in weights and short in weights else ""
+        self.layers = {self._filed(layer): parts for layer, parts in self.layers.items()}
+        self.whole = {self._filed(name): tensor for name, tensor in self.whole.items()}
+        self._turned = frozenset(map(self._filed, layout.turned))
+        self._ends = (self._filed(embedding), output)
+
+    def _filed(self, name: str) -> str:
+        return name.removeprefix(self._left_out)
+
+    def as_filed(self, weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Weights of linear layers [out, in] with their names in memory, as the base's files name and turn them."""
+        found = {self._filed(name): weight for name, weight in weights.items()}
+        return {name: one.T if name.removesuffix(".weight") in self._turned else one for name, one in found.items()}
 
     def apply(self, tensors: dict[str, torch.Tensor], dtype: torch.dtype | None = None) -> dict[str, torch.Tensor]:
         """The tensors of one file with the adapter in them, rounded once: to ``dtype``, else to the type each had."""
@@ -88,7 +120,7 @@ class Deltas:
     def _changed(self, name: str, tensor: torch.Tensor) -> torch.Tensor:
         if name in self.whole:
             whole = self.whole[name]
-            if name.endswith(("embed_tokens.weight", "wte.weight", "lm_head.weight")) and whole.dim() == 2:
+            if name in self._ends and whole.dim() == 2:
                 self.vocabulary = whole.shape[0]
             return whole
         layer, _, kind = name.rpartition(".")
@@ -101,14 +133,19 @@ class Deltas:
         return self._weight(layer, parts, tensor.float()) if kind == "weight" else tensor
 
     def _weight(self, layer: str, parts: dict[str, torch.Tensor], weight: torch.Tensor) -> torch.Tensor:
-        turned = bool(self.settings.get("fan_in_fan_out"))
+        # Quantisation makes other layers of those whose weights the files hold as [in, out].
+        turned = layer in self._turned
         if "ia3_l" in parts:
             return weight * (parts["ia3_l"].T if turned else parts["ia3_l"])
         if "token_adapter.trainable_tokens_delta" in parts:
             return self._rows(layer, parts["token_adapter.trainable_tokens_delta"], weight)
         if "lora_embedding_A" in parts:
             a, b = parts["lora_embedding_A"], parts["lora_embedding_B"]
-            return weight + self._scale(layer, a.shape[0]) * (b @ a).T
+            weight = weight + self._scale(layer, a.shape[0]) * (b @ a).T
+            if "lora_magnitude_vector" in parts:
+                # One magnitude for each hidden dimension: PEFT takes an embedding for a layer that is [in, out].
+                weight = weight * (parts["lora_magnitude_vector"].reshape(-1) / weight.norm(dim=0))
+            return weight
         a, b = parts["lora_A"], parts["lora_B"]
         weight = weight.T if turned else weight
         weight = weight + self._scale(layer, a.shape[0]) * (b @ a)

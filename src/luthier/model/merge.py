@@ -6,6 +6,7 @@ import gc
 import json
 import os
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,9 @@ from luthier.model.adapter_files import KINDS, adapter_settings, refuse_judge, r
 from luthier.model.agreement import TOLERANCE, distance, fits_in_fp32, judge, logits, probes
 from luthier.model.alone import base_alone
 from luthier.model.deltas import Deltas
+from luthier.model.layout import layout_of
 from luthier.model.load import open_model
+from luthier.model.merge_loaded import loaded_files
 from luthier.model.precision import DTYPES
 from luthier.model.quantise import dequantised, is_quantised, loading, read_quantisation
 from luthier.model.safe import check_adapter, check_model
@@ -43,7 +46,8 @@ class Merged:
 def merge(adapter: Path, out: Path, *, base: str | None = None, dtype: str = "auto") -> Merged:
     """Write the base model with the adapter merged in to ``out``.
 
-    One weight file of the base is in memory at a time; the comparison then needs the model once whole. An adapter that
+    One weight file of the base is in memory at a time, or all of it where its files name otherwise what the adapter
+    changes; the comparison then needs the model once whole. An adapter that
     was trained on quantised weights goes onto the full ones; one that began as what quantisation lost (LoftQ) goes
     onto the weights that the quantised ones stand for.
 
@@ -87,21 +91,28 @@ def _write(adapter: Path, settings: dict[str, Any], base: Path, out: Path, dtype
     """Write every file of the merged model; returns how many weight files, and the narrowest type in them."""
     weights, deltas = Weights(base), Deltas(adapter, settings)
     config = json.loads((base / "config.json").read_text(encoding="utf-8"))
-    deltas.fit(weights, tied=bool(config.get("tie_word_embeddings")))
-    stand_in = _dequantised_weights(adapter, base)
+    named = deltas.fit(weights, layout_of(base), tied=bool(config.get("tie_word_embeddings")))
+    stand_in = deltas.as_filed(_dequantised_weights(adapter, base))
+    if not named and stand_in:
+        raise ModelError(
+            "began as what quantisation lost, and changes weights that the base's files have under other names",
+            place=str(adapter),
+            remedy="use it as it is, with luthier generate or PEFT",
+        )
+    target = DTYPES.get(dtype)
+    changed = (
+        _by_file(weights, deltas, stand_in, target)
+        if named
+        else loaded_files(adapter, base, deltas, target, out.parent)
+    )
     kinds: set[torch.dtype] = set()
     index: dict[str, str] = {}
-    for file in weights.files:
-        tensors = weights.of_file(file)
-        own = {name: one.dtype for name, one in tensors.items()}
-        tensors |= {name: stand_in[name] for name in tensors.keys() & stand_in.keys()}
-        tensors = deltas.apply(tensors, DTYPES.get(dtype))
-        if dtype not in DTYPES:
-            tensors = {name: one.to(own.get(name, one.dtype)) for name, one in tensors.items()}
-        save_file({name: one.contiguous() for name, one in tensors.items()}, out / file.name, metadata={"format": "pt"})
+    for file, tensors in changed:
+        save_file({name: one.contiguous() for name, one in tensors.items()}, out / file, metadata={"format": "pt"})
         kinds |= {one.dtype for one in tensors.values() if one.is_floating_point()}
-        index |= dict.fromkeys(tensors, file.name)
-    if len(weights.files) > 1:
+        index |= dict.fromkeys(tensors, file)
+    files = len(set(index.values()))
+    if files > 1:
         tree = {"metadata": {}, "weight_map": dict(sorted(index.items()))}
         (out / "model.safetensors.index.json").write_text(json.dumps(tree, indent=2), encoding="utf-8")
     config["vocab_size"] = deltas.vocabulary or config["vocab_size"]
@@ -118,7 +129,21 @@ def _write(adapter: Path, settings: dict[str, Any], base: Path, out: Path, dtype
         source = next((place / name for place in (adapter, base) if (place / name).exists()), None)
         if source is not None:
             shutil.copyfile(source, out / name)
-    return len(weights.files), max(kinds, key=lambda kind: TOLERANCE.get(kind, 0))
+    return files, max(kinds, key=lambda kind: TOLERANCE.get(kind, 0))
+
+
+def _by_file(
+    weights: Weights, deltas: Deltas, stand_in: dict[str, torch.Tensor], dtype: torch.dtype | None
+) -> Iterator[tuple[str, dict[str, torch.Tensor]]]:
+    """The name and the tensors of each file of the merged model."""
+    for file in weights.files:
+        tensors = weights.of_file(file)
+        own = {name: one.dtype for name, one in tensors.items()}
+        tensors |= {name: stand_in[name] for name in tensors.keys() & stand_in.keys()}
+        tensors = deltas.apply(tensors, dtype)
+        if dtype is None:
+            tensors = {name: one.to(own.get(name, one.dtype)) for name, one in tensors.items()}
+        yield file.name, tensors
 
 
 def _dequantised_weights(adapter: Path, base: Path) -> dict[str, torch.Tensor]:
