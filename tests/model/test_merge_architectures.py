@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from luthier.model.adapters import add_adapter
+from luthier.model.agreement import TOLERANCE
 from luthier.model.load import build_model
 from luthier.model.merge import Merged, merge
 from luthier.model.save import open_on_base, save_model
@@ -140,3 +141,18 @@ def test_an_embedding_by_any_name_comes_apart_from_the_output(
 def test_dora_of_an_embedding(architecture: str, embedding: str, world: World, tmp_path: Path) -> None:
     base = random_model(tmp_path / "base", architecture, world)
     merged(base, tmp_path, {"targets": [embedding, "c_attn", "q_proj"], "dora": True})
+
+
+@pytest.mark.filterwarnings("ignore:The following (rank|alpha)_pattern keys did not match:RuntimeWarning")
+def test_what_is_merged_in_memory_keeps_the_type_of_each_weight(world: World, tmp_path: Path) -> None:
+    base = random_model(tmp_path / "base", "mixtral", world, **MIXTURE)
+    path = base / "model.safetensors"
+    narrow = {name: one if "norm" in name else one.bfloat16() for name, one in load_file(path).items()}
+    save_file(narrow, path, {"format": "pt"})
+    adapter = trained(base, tmp_path / "adapter", adapter=LORA)
+    done = merge(adapter, tmp_path / "merged")
+    found = load_file(tmp_path / "merged" / "model.safetensors")
+    assert {name: one.dtype for name, one in found.items()} == {name: one.dtype for name, one in narrow.items()}
+    assert done.dtype == "bfloat16" and 1e-6 < done.error < TOLERANCE[torch.bfloat16] and done.error < done.effect
+    assert merge(adapter, tmp_path / "wide", dtype="fp32").error < 1e-5
+    assert {one.dtype for one in load_file(tmp_path / "wide" / "model.safetensors").values()} == {torch.float32}
