@@ -18,6 +18,7 @@ from luthier.model.merge import Merged, merge
 from luthier.model.save import open_on_base, save_model
 from luthier.recipe.validate import build
 from tests.conftest import World
+from tests.model.chatglm3 import write_checkpoint
 from tests.model.test_adapters import NF4, shaken
 
 SIZES: dict[str, Any] = {
@@ -156,3 +157,11 @@ def test_what_is_merged_in_memory_keeps_the_type_of_each_weight(world: World, tm
     assert done.dtype == "bfloat16" and 1e-6 < done.error < TOLERANCE[torch.bfloat16] and done.error < done.effect
     assert merge(adapter, tmp_path / "wide", dtype="fp32").error < 1e-5
     assert {one.dtype for one in load_file(tmp_path / "wide" / "model.safetensors").values()} == {torch.float32}
+
+
+def test_onto_a_chatglm3_a_glm_is_written(world: World, tmp_path: Path) -> None:
+    base = write_checkpoint(tmp_path / "base")
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (base / name).write_bytes((world.model / name).read_bytes())
+    merged(base, tmp_path, {"targets": ["q_proj", "dense"], "bias": "lora_only"})
+    assert json.loads((tmp_path / "merged" / "config.json").read_text())["model_type"] == "glm"

@@ -19,6 +19,7 @@ from luthier.errors import ModelError
 from luthier.model.adapter_files import KINDS, adapter_settings, refuse_judge, rows_of
 from luthier.model.agreement import TOLERANCE, distance, fits_in_fp32, judge, logits, probes
 from luthier.model.alone import base_alone
+from luthier.model.chatglm import glm_config, is_chatglm
 from luthier.model.deltas import Deltas
 from luthier.model.layout import layout_of
 from luthier.model.load import open_model
@@ -91,6 +92,9 @@ def _write(adapter: Path, settings: dict[str, Any], base: Path, out: Path, dtype
     """Write every file of the merged model; returns how many weight files, and the narrowest type in them."""
     weights, deltas = Weights(base), Deltas(adapter, settings)
     config = json.loads((base / "config.json").read_text(encoding="utf-8"))
+    if is_chatglm(base):
+        # Merged in memory, where it is a GLM, it is written as one.
+        config = glm_config(config, str(base))
     named = deltas.fit(weights, layout_of(base), tied=bool(config.get("tie_word_embeddings")))
     stand_in = deltas.as_filed(_dequantised_weights(adapter, base))
     if not named and stand_in:
