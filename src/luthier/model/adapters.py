@@ -20,10 +20,12 @@ from peft import (
 from safetensors import SafetensorError
 from transformers import PreTrainedModel
 
-from luthier.errors import ModelError
+from luthier.errors import Fault, ModelError
 from luthier.model.adapter_files import adapter_directory, adapter_settings, is_feedforward, rows_of, token_rows
 from luthier.model.chatglm import native_names
+from luthier.model.layer_names import misnamed, with_parts
 from luthier.model.prompts import PromptModel, with_prompts
+from luthier.model.quiet import quiet
 from luthier.model.rows import open_with_rows, train_rows
 from luthier.model.safe import check_adapter
 from luthier.model.starts import START, keep_start, start_from_quantisation
@@ -38,7 +40,7 @@ def add_adapter(model: PreTrainedModel, recipe: Recipe, new_tokens: Sequence[int
     ``new_tokens`` are ids whose rows of the embeddings train beside the adapter, and are saved with it.
 
     Raises:
-        ModelError: the targets match no layer, or the adapter to go on from does not fit.
+        ModelError: a name in the adapter's settings matches no layer, or the adapter to go on from does not fit.
     """
     adapter = native_names(recipe.adapter, model.config.model_type)
     if adapter.kind == "none":
@@ -94,13 +96,22 @@ def adapter_config(model: PreTrainedModel, adapter: Adapter, new_tokens: Sequenc
 
 
 def _begun(model: PreTrainedModel, adapter: Adapter, new_tokens: Sequence[int]) -> PeftModel:
+    modules = [name for name, _ in model.named_modules()]
     try:
         config = adapter_config(model, adapter, new_tokens)
-        return with_prompts(model, config) if config.is_prompt_learning else get_peft_model(model, config)
+        if config.is_prompt_learning:
+            return with_prompts(model, config)
+        with quiet():
+            wrapped = get_peft_model(model, config)
     except ValueError as error:
-        raise ModelError(
-            str(error).splitlines()[0], place="adapter.targets", remedy="name layers of this model, or all-linear"
-        ) from error
+        told = Fault(str(error).splitlines()[0], "adapter.targets", "name layers of this model, or all-linear")
+        raise ModelError(*(list(misnamed(adapter, modules)) or [told])) from error
+    tuner: Any = wrapped.base_model
+    adapted = [*tuner.targeted_module_names, *with_parts(tuner.targeted_parameter_names)]
+    faults = list(misnamed(adapter, modules, adapted))
+    if faults:
+        raise ModelError(*faults)
+    return wrapped
 
 
 def _continued(model: PreTrainedModel, adapter: Adapter, new_tokens: Sequence[int]) -> PeftModel:
@@ -146,10 +157,11 @@ def open_adapter(
         config.prefix_projection = False
     rows = token_rows(Path(directory))
     try:
-        if rows:
-            return open_with_rows(model, Path(directory), config, rows)
-        if not config.is_prompt_learning:
-            return PeftModel.from_pretrained(model, directory, config=config, is_trainable=trains)
+        with quiet():
+            if rows:
+                return open_with_rows(model, Path(directory), config, rows)
+            if not config.is_prompt_learning:
+                return PeftModel.from_pretrained(model, directory, config=config, is_trainable=trains)
         wrapped: PromptModel = with_prompts(model, config)
         wrapped.load_adapter(directory, "default", is_trainable=trains)
     except (OSError, SafetensorError) as error:

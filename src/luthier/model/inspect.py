@@ -20,6 +20,7 @@ from luthier.model.adapters import adapter_config
 from luthier.model.chatglm import check_tensors, glm_config, is_chatglm, native_names
 from luthier.model.load import build_model
 from luthier.model.prompts import with_prompts
+from luthier.model.quiet import quiet
 from luthier.model.reward import as_reward_model
 from luthier.model.safe import SAFE, check_model, pickles
 from luthier.model.weights import Weights
@@ -246,7 +247,8 @@ def _with_adapter(model: Any, recipe: Recipe, new_tokens: Sequence[int] = ()) ->
     adapter = native_names(recipe.adapter, model.config.model_type)
     config = adapter_config(model, adapter.model_copy(update={"init": "default"}), new_tokens)
     if not config.is_prompt_learning:
-        return get_peft_model(model, config, low_cpu_mem_usage=True)
+        with quiet():
+            return get_peft_model(model, config, low_cpu_mem_usage=True)
     if hasattr(config, "prompt_tuning_init"):
         config.prompt_tuning_init = "RANDOM"
     with torch.device("meta"):

@@ -16,6 +16,7 @@ from luthier.model.shape import Shape, shape_of_directory, shape_of_scratch, wei
 from luthier.plan.compute import compute_here, device_here, operations, speed
 from luthier.plan.inputs import model_directory, tokenizer_directory, trained_tokenizer
 from luthier.plan.instead import lacking_tokens, with_template
+from luthier.plan.layers import passed_over
 from luthier.plan.memory import peak_memory, state_bytes, trained_width
 from luthier.plan.parameters import trainable_parameters, with_rows
 from luthier.plan.volume import Volume, estimate
@@ -148,7 +149,11 @@ def make_plan(recipe: Recipe, shape: Shape, volume: Volume) -> Plan:
         kernels={name: str(one) for name, one in choose(recipe, kernel_facts(shape, device, compute)).items()},
         time=work / rate,
         speed_is_measured=measured,
-        warnings=(*quantised_otherwise(recipe, shape, device), *_warnings(recipe, volume, steps)),
+        warnings=(
+            *passed_over(recipe, shape),
+            *quantised_otherwise(recipe, shape, device),
+            *_warnings(recipe, volume, steps),
+        ),
     )
 
 

@@ -1,0 +1,91 @@
+"""Names in an adapter's settings that no layer of the model bears. No torch."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Iterator
+
+from luthier.errors import Fault, nearest
+from luthier.recipe.adapter import Adapter
+
+COMMON = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+"""Names that lists of targets for many architectures carry, so that not every model has all of them."""
+
+FUSED = {"gate_up_proj": ("gate_proj", "up_proj", "w1", "w3"), "down_proj": ("w2",)}
+"""Weights of a layer of experts in one tensor -> the names that checkpoints, and PEFT, have for their parts."""
+
+OUTPUT = ("lm_head", "embed_out", "output_layer")
+"""What architectures call the output layer; transformers calls it by the first."""
+
+
+def misnamed(adapter: Adapter, modules: Collection[str], adapted: Collection[str] | None = None) -> Iterator[Fault]:
+    """Every name and pattern that the recipe's user wrote and that matches nothing, as PEFT matches them.
+
+    Args:
+        modules: the model's modules by their full names.
+        adapted: those that the adapter sits on, where that is known; else what its targets name.
+    """
+    if adapter.kind not in ("lora", "ia3"):
+        return
+    known = [*modules, *(adapted or ())]
+    unknown = "no layer of the model is called {!r}"
+    lacking = [name for name in _named(adapter) if not any(_is(name, module) for module in known)]
+    if isinstance(adapter.targets, str):
+        yield from _pattern(adapter.targets, known)
+    for name in lacking:
+        if name not in COMMON or len(lacking) == len(adapter.targets):
+            yield Fault(unknown.format(name), "adapter.targets", _remedy(name, modules))
+    for name in adapter.modules_to_save:
+        if not any(module.endswith(name) for module in modules):
+            yield Fault(unknown.format(name), "adapter.modules_to_save", _remedy(name, modules))
+    layers = [name for name in modules if _targeted(adapter.targets, name)] if adapted is None else adapted
+    for key in ("rank_pattern", "alpha_pattern") if adapter.kind == "lora" and layers else ():
+        for pattern in getattr(adapter, key):
+            if not any(re.match(rf"(.*\.)?({pattern})$", layer) for layer in layers):
+                reason = f"{pattern!r} ends the name of no layer that the adapter sits on"
+                yield Fault(reason, f"adapter.{key}", _remedy(pattern, layers))
+
+
+def absent(adapter: Adapter, modules: Collection[str]) -> list[str]:
+    """Targets of ``COMMON`` that a model lacks, which are passed over."""
+    return [name for name in _named(adapter) if name in COMMON and not any(_is(name, module) for module in modules)]
+
+
+def with_parts(parameters: Iterable[str]) -> list[str]:
+    """Names of fused weights, and of each part that a checkpoint has in their place."""
+    found = []
+    for name in parameters:
+        parent, _, leaf = name.rpartition(".")
+        found += [name, *(f"{parent}.{part}" for part in FUSED.get(leaf, ()))]
+    return found
+
+
+def _named(adapter: Adapter) -> tuple[str, ...]:
+    return () if isinstance(adapter.targets, str) else adapter.targets
+
+
+def _pattern(pattern: str, modules: Collection[str]) -> Iterator[Fault]:
+    if not _is_all(pattern) and not any(re.fullmatch(pattern, module) for module in modules):
+        reason = f"the expression {pattern!r} is no layer's whole name"
+        yield Fault(reason, "adapter.targets", f"write a list of names, or .*{pattern}")
+
+
+def _targeted(targets: tuple[str, ...] | str, module: str) -> bool:
+    if isinstance(targets, str):
+        return _is_all(targets) or bool(re.fullmatch(targets, module))
+    return any(_is(name, module) for name in targets)
+
+
+def _is_all(targets: str) -> bool:
+    return targets.lower() == "all-linear"
+
+
+def _is(name: str, module: str) -> bool:
+    return module == name or module.endswith(f".{name}")
+
+
+def _remedy(name: str, modules: Collection[str]) -> str:
+    leaves = sorted({leaf for module in modules if (leaf := module.rpartition(".")[2]) and not leaf.isdigit()})
+    leaf = name.rpartition(".")[2]
+    near = OUTPUT[0] if leaf in OUTPUT and OUTPUT[0] in leaves else nearest(leaf, leaves)
+    return f"did you mean {near}?" if near and near != leaf else f"use some of: {', '.join(leaves)}"

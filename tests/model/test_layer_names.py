@@ -1,0 +1,123 @@
+"""Names of layers that a model lacks are refused: in the plan, and when the adapter is put on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from transformers import AutoConfig, AutoModelForCausalLM
+
+from luthier.errors import ModelError
+from luthier.model.adapters import add_adapter
+from luthier.model.load import build_model
+from luthier.plan.layers import layer_faults, passed_over
+from luthier.plan.plan import shape_of
+from luthier.recipe import Recipe
+from luthier.recipe.validate import build
+
+SIZE: dict[str, Any] = {
+    "vocab_size": 101,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 4,
+    "bos_token_id": None,
+    "eos_token_id": None,
+    "pad_token_id": None,
+}
+MORE: dict[str, dict[str, Any]] = {
+    "mixtral": {"num_local_experts": 4, "num_experts_per_tok": 2},
+    "qwen3_moe": {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16},
+}
+ARCHITECTURES = ("llama", "gpt_neox", "gpt2", "phi3", *MORE)
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    root = tmp_path_factory.mktemp("models")
+    for name in ARCHITECTURES:
+        config = AutoConfig.for_model(name, **{**SIZE, **MORE.get(name, {})})
+        AutoModelForCausalLM.from_config(config).save_pretrained(root / name)
+    return {name: root / name for name in ARCHITECTURES}
+
+
+def recipe_of(path: Path, **adapter: Any) -> Recipe:
+    tree = {
+        "model": {"path": str(path)},
+        "data": {"train": [{"path": "rows.jsonl"}]},
+        "adapter": {"kind": "lora", "rank": 2, **adapter},
+    }
+    return build(tree, str)
+
+
+def put_on(recipe: Recipe) -> Any:
+    assert recipe.model.path is not None
+    return add_adapter(build_model(recipe, 101, Path(recipe.model.path)), recipe)
+
+
+WRONG: list[tuple[str, dict[str, Any], str, str]] = [
+    ("llama", {"targets": ["q_proj", "v_projj"]}, "adapter.targets", "did you mean v_proj?"),
+    ("llama", {"targets": ["v_projj"]}, "adapter.targets", "did you mean v_proj?"),
+    ("llama", {"targets": "q_proj"}, "adapter.targets", ".*q_proj"),
+    ("llama", {"modules_to_save": ["lm_haed"]}, "adapter.modules_to_save", "did you mean lm_head?"),
+    ("llama", {"kind": "ia3", "modules_to_save": ["lm_haed"]}, "adapter.modules_to_save", "did you mean lm_head?"),
+    ("gpt_neox", {"modules_to_save": ["embed_out"]}, "adapter.modules_to_save", "did you mean lm_head?"),
+    ("llama", {"rank_pattern": {"k_projj": 3}}, "adapter.rank_pattern", "did you mean k_proj?"),
+    ("llama", {"targets": ["q_proj"], "alpha_pattern": {"k_proj": 3}}, "adapter.alpha_pattern", "did you mean q_proj?"),
+    ("gpt2", {"targets": ["c_atn"]}, "adapter.targets", "did you mean c_attn?"),
+]
+
+
+@pytest.mark.parametrize(("architecture", "adapter", "key", "remedy"), WRONG)
+def test_a_name_that_matches_nothing_is_refused_with_the_one_that_was_meant(
+    architecture: str, adapter: dict[str, Any], key: str, remedy: str, models: dict[str, Path]
+) -> None:
+    recipe = recipe_of(models[architecture], **adapter)
+    [planned] = layer_faults(recipe)
+    assert planned.place == key
+    assert remedy in planned.remedy
+    with pytest.raises(ModelError) as caught:
+        put_on(recipe)
+    [fault] = caught.value.faults
+    assert (fault.place, fault.reason) == (planned.place, planned.reason)
+    assert remedy in fault.remedy
+
+
+def test_names_of_experts_are_refused_when_the_model_is_there(models: dict[str, Path]) -> None:
+    recipe = recipe_of(models["qwen3_moe"], targets=["q_proj", "v_projj"])
+    assert list(layer_faults(recipe)) == []
+    with pytest.raises(ModelError, match="did you mean v_proj"):
+        put_on(recipe)
+
+
+RIGHT: list[tuple[str, dict[str, Any]]] = [
+    ("llama", {"rank_pattern": {"k_proj": 3, r"layers\.1\..*": 1}, "modules_to_save": ["lm_head", "embed_tokens"]}),
+    ("llama", {"targets": ["query_key_value", "dense"]}),
+    ("llama", {"targets": r"model\.layers\.1\..*(q|v)_proj"}),
+    ("llama", {"targets": ["model.layers.0.self_attn.q_proj", "1.mlp.up_proj"]}),
+    ("llama", {"targets": ["q_proj", "lm_head"], "modules_to_save": ["lm_head"]}),
+    ("llama", {"kind": "ia3", "targets": ["k_proj", "down_proj"]}),
+    ("gpt_neox", {"targets": ["query_key_value"], "modules_to_save": ["lm_head"]}),
+    ("gpt2", {"targets": r"transformer\.h\.\d\.attn\.c_attn"}),
+    ("mixtral", {"targets": ["q_proj", "w1", "w2", "w3"]}),
+    ("mixtral", {"targets": "all-linear"}),
+    ("qwen3_moe", {"targets": ["q_proj", "gate_proj", "up_proj", "down_proj"], "rank_pattern": {"q_proj": 1}}),
+]
+
+
+@pytest.mark.parametrize(("architecture", "adapter"), RIGHT)
+def test_names_that_a_model_has_are_taken(architecture: str, adapter: dict[str, Any], models: dict[str, Path]) -> None:
+    recipe = recipe_of(models[architecture], **adapter)
+    assert list(layer_faults(recipe)) == []
+    assert any(parameter.requires_grad for parameter in put_on(recipe).parameters())
+
+
+def test_a_list_that_goes_with_many_architectures_is_taken_and_told(models: dict[str, Path]) -> None:
+    names = ["q_proj", "k_proj", "v_proj", "o_proj", "down_proj", "up_proj", "gate_proj"]
+    recipe = recipe_of(models["phi3"], targets=names)
+    assert list(layer_faults(recipe)) == []
+    [told] = passed_over(recipe, shape_of(recipe, models["phi3"]))
+    assert "no q_proj, k_proj, v_proj, up_proj, gate_proj;" in told
+    assert put_on(recipe).targeted_module_names
