@@ -28,10 +28,11 @@ SIZE: dict[str, Any] = {
     "pad_token_id": None,
 }
 MORE: dict[str, dict[str, Any]] = {
+    "qwen3": {"tie_word_embeddings": True, "head_dim": 8},
     "mixtral": {"num_local_experts": 4, "num_experts_per_tok": 2},
     "qwen3_moe": {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16},
 }
-ARCHITECTURES = ("llama", "gpt_neox", "gpt2", "phi3", *MORE)
+ARCHITECTURES = ("llama", "qwen3", "gpt_neox", "gpt2", "phi3", "mixtral", "qwen3_moe")
 
 
 @pytest.fixture(scope="module")
@@ -121,3 +122,50 @@ def test_a_list_that_goes_with_many_architectures_is_taken_and_told(models: dict
     [told] = passed_over(recipe, shape_of(recipe, models["phi3"]))
     assert "no q_proj, k_proj, v_proj, up_proj, gate_proj;" in told
     assert put_on(recipe).targeted_module_names
+
+
+BESIDE: list[tuple[str, dict[str, Any], str, str]] = [
+    ("qwen3", {"modules_to_save": ["lm_head"]}, "adapter.modules_to_save", "name embed_tokens in place of lm_head"),
+    ("qwen3", {"modules_to_save": ["lm_head"], "dora": True}, "adapter.modules_to_save", "name embed_tokens"),
+    ("qwen3", {"targets": ["q_proj", "embed_tokens"]}, "adapter.targets", "take embed_tokens away"),
+    ("qwen3", {"targets": ["q_proj", "lm_head"]}, "adapter.targets", "take lm_head away"),
+    ("llama", {"targets": ["q_proj", "embed_tokens"]}, "adapter.targets", "take embed_tokens away"),
+    ("llama", {"targets": ".*(q_proj|lm_head)"}, "adapter.targets", "take lm_head away"),
+]
+
+
+@pytest.mark.parametrize(("architecture", "adapter", "key", "remedy"), BESIDE)
+def test_layers_of_which_rows_train_take_no_adapter_beside(
+    architecture: str, adapter: dict[str, Any], key: str, remedy: str, models: dict[str, Path]
+) -> None:
+    recipe = recipe_of(models[architecture], **adapter)
+    added = recipe.model_copy(update={"tokenizer": recipe.tokenizer.model_copy(update={"added": ("<new>",)})})
+    assert list(layer_faults(recipe)) == []
+    [planned] = layer_faults(added)
+    assert planned.place == key
+    assert remedy in planned.remedy
+    with pytest.raises(ModelError) as caught:
+        add_adapter(build_model(added, 102, models[architecture]), added, (101,))
+    assert caught.value.faults == (planned,)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "adapter"),
+    [
+        ("qwen3", {}),
+        ("qwen3", {"modules_to_save": ["embed_tokens"]}),
+        ("qwen3", {"targets": ["q_proj", "embed_tokens"], "modules_to_save": ["embed_tokens"]}),
+        ("llama", {"modules_to_save": ["lm_head"]}),
+        ("llama", {"targets": ["q_proj", "embed_tokens", "lm_head"], "modules_to_save": ["embed_tokens", "lm_head"]}),
+        ("gpt2", {}),
+        ("gpt_neox", {"modules_to_save": ["lm_head"]}),
+    ],
+)
+def test_what_trains_beside_new_rows_is_taken(
+    architecture: str, adapter: dict[str, Any], models: dict[str, Path]
+) -> None:
+    recipe = recipe_of(models[architecture], **adapter)
+    added = recipe.model_copy(update={"tokenizer": recipe.tokenizer.model_copy(update={"added": ("<new>",)})})
+    assert list(layer_faults(added)) == []
+    model = add_adapter(build_model(added, 102, models[architecture]), added, (101,))
+    assert any(one.requires_grad for name, one in model.named_parameters() if "token" in name or "modules_to" in name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from transformers import PreTrainedModel
 from luthier.errors import Fault, ModelError
 from luthier.model.adapter_files import adapter_directory, adapter_settings, is_feedforward, rows_of, token_rows
 from luthier.model.chatglm import native_names
-from luthier.model.layer_names import misnamed, with_parts
+from luthier.model.layer_names import OUTPUT, beside_rows, misnamed, with_parts
 from luthier.model.prompts import PromptModel, with_prompts
 from luthier.model.quiet import quiet
 from luthier.model.rows import open_with_rows, train_rows
@@ -97,6 +97,9 @@ def adapter_config(model: PreTrainedModel, adapter: Adapter, new_tokens: Sequenc
 
 def _begun(model: PreTrainedModel, adapter: Adapter, new_tokens: Sequence[int]) -> PeftModel:
     modules = [name for name, _ in model.named_modules()]
+    faults = list(_beside_rows(model, adapter)) if new_tokens else []
+    if faults:
+        raise ModelError(*faults)
     try:
         config = adapter_config(model, adapter, new_tokens)
         if config.is_prompt_learning:
@@ -179,6 +182,13 @@ def _rows(model: PreTrainedModel, adapter: Adapter, new_tokens: Sequence[int]) -
     names = {id(module): name.rpartition(".")[2] for name, module in model.named_modules()}
     wanted = [names[id(end)] for end in ends if end is not None]
     return {name: list(new_tokens) for name in wanted if name not in adapter.modules_to_save} or None
+
+
+def _beside_rows(model: PreTrainedModel, adapter: Adapter) -> Iterator[Fault]:
+    names = {id(module): name for name, module in model.named_modules()}
+    output = names.get(id(model.get_output_embeddings()))
+    tied = output is None or bool(getattr(model.config, "tie_word_embeddings", False))
+    return beside_rows(adapter, names[id(model.get_input_embeddings())], output or OUTPUT[0], tied=tied)
 
 
 def _feedforward(model: PreTrainedModel, adapter: Adapter) -> list[str] | str:

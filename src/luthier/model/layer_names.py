@@ -46,6 +46,35 @@ def misnamed(adapter: Adapter, modules: Collection[str], adapted: Collection[str
                 yield Fault(reason, f"adapter.{key}", _remedy(pattern, layers))
 
 
+def beside_rows(adapter: Adapter, embedding: str, output: str, *, tied: bool) -> Iterator[Fault]:
+    """What PEFT cannot put on the layers of which rows of new tokens train.
+
+    Args:
+        embedding: the full name of the input embedding.
+        output: that of the output layer.
+        tied: whether both are one weight.
+    """
+    saved = [end.rpartition(".")[2] in adapter.modules_to_save for end in (embedding, output)]
+    if adapter.kind not in ("lora", "ia3") or (saved[0] and (tied or saved[1])):
+        return
+    first, last = embedding.rpartition(".")[2], output.rpartition(".")[2]
+    if tied and saved[1]:
+        yield Fault(
+            f"{last} is the same weight as {first}, of which rows of new tokens train",
+            "adapter.modules_to_save",
+            f"name {first} in place of {last}, which trains both whole",
+        )
+    targets = adapter.targets
+    for whole, end in zip(saved, (embedding, output), strict=True):
+        if not whole and not (isinstance(targets, str) and _is_all(targets)) and _targeted(targets, end):
+            name = end.rpartition(".")[2]
+            yield Fault(
+                f"rows of new tokens train in {name}, which cannot have an adapter as well",
+                "adapter.targets",
+                f"take {name} away from it, or name it in adapter.modules_to_save, which trains it whole",
+            )
+
+
 def absent(adapter: Adapter, modules: Collection[str]) -> list[str]:
     """Targets of ``COMMON`` that a model lacks, which are passed over."""
     return [name for name in _named(adapter) if name in COMMON and not any(_is(name, module) for module in modules)]

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from luthier.errors import Fault, ModelError
 from luthier.model.chatglm import LIKE_LLAMA, native_names
-from luthier.model.layer_names import OUTPUT, absent, misnamed
+from luthier.model.last_layers import EMBEDDINGS
+from luthier.model.layer_names import OUTPUT, absent, beside_rows, misnamed
 from luthier.model.shape import Shape, shape_of_directory
 from luthier.recipe import Recipe
 
@@ -34,6 +35,11 @@ def layer_faults(recipe: Recipe) -> Iterator[Fault]:
     adapter = native_names(recipe.adapter, shape.architecture)
     if shape.architecture in SAME_NAMES:
         yield from misnamed(adapter, modules_of(shape))
+    layers = [name.removesuffix(".weight") for name in shape.parameters]
+    embedding = next((name for name in layers if name.endswith(EMBEDDINGS)), None)
+    if embedding is not None and (recipe.tokenizer.added or recipe.tokenizer.added_special):
+        tied = not any(name.endswith(OUTPUT) for name in layers)
+        yield from beside_rows(adapter, embedding, OUTPUT[0], tied=tied)
 
 
 def passed_over(recipe: Recipe, shape: Shape) -> Iterator[str]:
