@@ -28,7 +28,7 @@ from luthier.model.prompts import PromptModel, with_prompts
 from luthier.model.quiet import quiet
 from luthier.model.rows import open_with_rows, train_rows
 from luthier.model.safe import check_adapter
-from luthier.model.starts import START, keep_start, start_from_quantisation
+from luthier.model.starts import START, keep_start, start_from_factors, start_from_quantisation
 from luthier.model.tokenizer import local_directory
 from luthier.recipe import Recipe
 from luthier.recipe.adapter import Adapter
@@ -50,6 +50,8 @@ def add_adapter(model: PreTrainedModel, recipe: Recipe, new_tokens: Sequence[int
         wrapped = _continued(model, adapter, new_tokens)
     else:
         wrapped = _begun(model, adapter, new_tokens)
+        if adapter.kind == "lora" and adapter.init == "olora":
+            start_from_factors(wrapped)
         if adapter.kind == "lora" and adapter.init in ("pissa", "olora"):
             keep_start(wrapped)
         if adapter.kind == "lora" and adapter.init == "loftq":

@@ -17,6 +17,9 @@ FUSED = {"gate_up_proj": ("gate_proj", "up_proj", "w1", "w3"), "down_proj": ("w2
 OUTPUT = ("lm_head", "embed_out", "output_layer")
 """What architectures call the output layer; transformers calls it by the first."""
 
+EXPERTS = "{} takes its start out of matrices, and the experts of this model lie in one tensor"
+NO_EXPERTS = "set adapter.init: default, or name layers of attention alone in adapter.targets"
+
 
 def misnamed(adapter: Adapter, modules: Collection[str], adapted: Collection[str] | None = None) -> Iterator[Fault]:
     """Every name and pattern that the recipe's user wrote and that matches nothing, as PEFT matches them.

@@ -14,10 +14,15 @@ from typing import Any
 
 import torch
 from peft.tuners.lora import LoraLayer
+from peft.tuners.lora.layer import ParamWrapper
 from safetensors.torch import load_file, save_file
+from transformers.pytorch_utils import Conv1D
 
 from luthier.errors import ModelError
 from luthier.model.adapter_files import SETTINGS
+from luthier.model.chatglm import is_chatglm
+from luthier.model.chatglm_weights import as_glm
+from luthier.model.layer_names import EXPERTS, NO_EXPERTS
 from luthier.model.quantise import dequantised, is_quantised
 from luthier.model.weights import Weights
 
@@ -25,11 +30,11 @@ START: dict[str, Any] = {
     "default": True,
     "gaussian": "gaussian",
     "pissa": "pissa",
-    "olora": "olora",
+    "olora": True,
     "orthogonal": "orthogonal",
     "loftq": True,
 }
-"""Our name -> PEFT's; LoftQ's start is put in afterwards."""
+"""Our name -> PEFT's; the starts of OLoRA and LoftQ are put in afterwards."""
 
 WEIGHTS = "adapter_model.safetensors"
 
@@ -41,6 +46,29 @@ def _layers(model: torch.nn.Module) -> dict[str, Any]:
         for name, module in model.named_modules()
         if isinstance(module, LoraLayer) and "default" in module.lora_A
     }
+
+
+def start_from_factors(model: torch.nn.Module) -> None:
+    """Start an adapter as OLoRA: B0 A0 = Q_r R_r of each weight [out, in] = Q R, and s B0 A0 is taken out of it.
+
+    PEFT's own does not know layers that hold [in, out].
+
+    Raises:
+        ModelError: the adapter sits on experts in one tensor, which are no matrix.
+    """
+    for layer in _layers(model).values():
+        if isinstance(layer, ParamWrapper):
+            raise ModelError(EXPERTS.format("olora"), place="adapter.init", remedy=NO_EXPERTS)
+        base, turned = layer.get_base_layer(), bool(layer.fan_in_fan_out)
+        whole = base.weight.detach().float()
+        q, r = torch.linalg.qr(whole.T if turned else whole)
+        rank = layer.r["default"]
+        a, b = layer.lora_A["default"].weight, layer.lora_B["default"].weight
+        with torch.no_grad():
+            a.zero_()[: len(r)] = r[:rank]
+            b.zero_()[:, : len(r)] = q[:, :rank]
+            taken = layer.scaling["default"] * (b.float() @ a.float())
+            base.weight.data = (whole - (taken.T if turned else taken)).to(base.weight.dtype)
 
 
 def keep_start(model: torch.nn.Module) -> None:
@@ -86,15 +114,19 @@ def start_from_quantisation(model: torch.nn.Module, directory: Path) -> None:
     Raises:
         ModelError: the directory lacks the weights before quantisation under the layers' own names.
     """
-    weights = Weights(directory)
+    weights = as_glm(directory)["state_dict"] if is_chatglm(directory) else Weights(directory)
     for name, layer in _layers(model).items():
         base = layer.get_base_layer()
-        if not is_quantised(base.weight):
+        if isinstance(layer, ParamWrapper) or not is_quantised(base.weight):
             continue
-        original = f"{name.removeprefix('base_model.model.')}.weight"
-        if original not in weights:
-            raise ModelError(f"holds no weight {original}", place=str(directory), remedy="set adapter.init: default")
-        lost = weights[original].float().to(base.weight.device) - dequantised(base)
+        full = f"{name.removeprefix('base_model.model.')}.weight"
+        # Files on the hub may leave out the model's first name.
+        original = next((one for one in (full, full.partition(".")[2]) if one in weights), None)
+        if original is None:
+            raise ModelError(f"holds no weight {full}", place=str(directory), remedy="set adapter.init: default")
+        whole = weights[original].float().to(base.weight.device)
+        # transformers turns GPT-2's weights when it quantises them.
+        lost = (whole.T if issubclass(base.source_cls, Conv1D) else whole) - dequantised(base)
         left, size, right = torch.linalg.svd(lost, full_matrices=False)
         rank = min(layer.r["default"], len(size))
         root = (size[:rank] / layer.scaling["default"]).sqrt()
