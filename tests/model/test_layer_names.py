@@ -12,6 +12,7 @@ from luthier.errors import ModelError
 from luthier.model.adapters import add_adapter
 from luthier.model.load import build_model
 from luthier.plan.layers import layer_faults, passed_over
+from luthier.plan.parameters import trainable_parameters
 from luthier.plan.plan import shape_of
 from luthier.recipe import Recipe
 from luthier.recipe.validate import build
@@ -29,10 +30,11 @@ SIZE: dict[str, Any] = {
 }
 MORE: dict[str, dict[str, Any]] = {
     "qwen3": {"tie_word_embeddings": True, "head_dim": 8},
+    "mamba2": {"num_heads": 8, "head_dim": 8, "n_groups": 1, "state_size": 8, "chunk_size": 16},
     "mixtral": {"num_local_experts": 4, "num_experts_per_tok": 2},
     "qwen3_moe": {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16},
 }
-ARCHITECTURES = ("llama", "qwen3", "gpt_neox", "gpt2", "phi3", "mixtral", "qwen3_moe")
+ARCHITECTURES = ("llama", "qwen3", "gpt_neox", "gpt2", "phi3", "mixtral", "qwen3_moe", "mamba", "mamba2")
 
 
 @pytest.fixture(scope="module")
@@ -169,3 +171,21 @@ def test_what_trains_beside_new_rows_is_taken(
     assert list(layer_faults(added)) == []
     model = add_adapter(build_model(added, 102, models[architecture]), added, (101,))
     assert any(one.requires_grad for name, one in model.named_parameters() if "token" in name or "modules_to" in name)
+
+
+@pytest.mark.parametrize("architecture", ["mamba", "mamba2"])
+def test_all_linear_layers_of_a_mamba_are_those_that_can_be_adapted(architecture: str, models: dict[str, Path]) -> None:
+    recipe = recipe_of(models[architecture], targets="all-linear")
+    assert list(layer_faults(recipe)) == []
+    model = put_on(recipe)
+    adapted = {name.rpartition(".")[2] for name in model.targeted_module_names}
+    assert adapted == ({"in_proj", "x_proj", "dt_proj"} if architecture == "mamba" else {"in_proj"})
+    shape = shape_of(recipe, models[architecture])
+    trained = sum(one.numel() for one in model.parameters() if one.requires_grad)
+    assert trainable_parameters(recipe, shape) == trained
+
+
+def test_a_layer_that_a_mamba_reads_past_its_adapter_is_refused(models: dict[str, Path]) -> None:
+    [fault] = layer_faults(recipe_of(models["mamba"], targets=["in_proj", "out_proj"]))
+    assert fault.place == "adapter.targets"
+    assert "take out_proj away" in fault.remedy

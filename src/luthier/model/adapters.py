@@ -23,7 +23,7 @@ from transformers import PreTrainedModel
 from luthier.errors import Fault, ModelError
 from luthier.model.adapter_files import adapter_directory, adapter_settings, is_feedforward, rows_of, token_rows
 from luthier.model.chatglm import native_names
-from luthier.model.layer_names import OUTPUT, beside_rows, misnamed, with_parts
+from luthier.model.layer_names import OUTPUT, beside_rows, left_out, misnamed, with_parts
 from luthier.model.prompts import PromptModel, with_prompts
 from luthier.model.quiet import quiet
 from luthier.model.rows import open_with_rows, train_rows
@@ -84,6 +84,7 @@ def adapter_config(model: PreTrainedModel, adapter: Adapter, new_tokens: Sequenc
         return train_rows(config, _rows(model, adapter, new_tokens) or {})
     return LoraConfig(
         **common,
+        exclude_modules=list(left_out(adapter, model.config.model_type)) or None,
         r=adapter.rank,
         lora_alpha=adapter.alpha,
         lora_dropout=adapter.dropout,

@@ -17,6 +17,11 @@ FUSED = {"gate_up_proj": ("gate_proj", "up_proj", "w1", "w3"), "down_proj": ("w2
 OUTPUT = ("lm_head", "embed_out", "output_layer")
 """What architectures call the output layer; transformers calls it by the first."""
 
+MAMBA = ("mamba", "mamba2", "falcon_mamba", "falcon_h1", "nemotron_h")
+WEIGHT_ALONE = ("out_proj", "conv1d")
+"""Layers of a Mamba whose weights its kernels read past the module, so that LoRA on them would do nothing; PEFT refuses
+them."""
+
 EXPERTS = "{} takes its start out of matrices, and the experts of this model lie in one tensor"
 NO_EXPERTS = "set adapter.init: default, or name layers of attention alone in adapter.targets"
 
@@ -76,6 +81,23 @@ def beside_rows(adapter: Adapter, embedding: str, output: str, *, tied: bool) ->
                 "adapter.targets",
                 f"take {name} away from it, or name it in adapter.modules_to_save, which trains it whole",
             )
+
+
+def left_out(adapter: Adapter, architecture: str) -> tuple[str, ...]:
+    """Layers that all-linear does not mean in an architecture."""
+    whole = isinstance(adapter.targets, str) and _is_all(adapter.targets)
+    return WEIGHT_ALONE if architecture in MAMBA and adapter.kind == "lora" and whole else ()
+
+
+def bypassed(adapter: Adapter, architecture: str, modules: Collection[str]) -> Iterator[Fault]:
+    """Targets that LoRA cannot adapt in an architecture."""
+    if architecture not in MAMBA or adapter.kind != "lora" or left_out(adapter, architecture):
+        return
+    leaves = {module.rpartition(".")[2] for module in modules if _targeted(adapter.targets, module)}
+    for name in WEIGHT_ALONE:
+        if name in leaves:
+            reason = f"the kernels of {architecture} read the weight of {name} past any adapter"
+            yield Fault(reason, "adapter.targets", f"take {name} away, or set all-linear, which leaves it out")
 
 
 def absent(adapter: Adapter, modules: Collection[str]) -> list[str]:

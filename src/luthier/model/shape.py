@@ -60,9 +60,11 @@ class Shape:
         """The weights of linear layers but the output layer: name of the layer -> (out, in)."""
         found: dict[str, tuple[int, int]] = {}
         for name, (dimensions, _) in self.parameters.items():
-            layer = name.removesuffix(".weight")
-            if len(dimensions) == 2 and not any(
-                part in layer for part in ("embed", "wte", "wpe", "lm_head", "output_layer")
+            layer, _, kind = name.rpartition(".")
+            if (
+                kind == "weight"
+                and len(dimensions) == 2
+                and not any(part in layer for part in ("embed", "wte", "wpe", "lm_head", "output_layer"))
             ):
                 found[layer] = (dimensions[0], dimensions[1])
         return found

@@ -8,7 +8,7 @@ from pathlib import Path
 from luthier.errors import Fault, ModelError
 from luthier.model.chatglm import LIKE_LLAMA, native_names
 from luthier.model.last_layers import EMBEDDINGS
-from luthier.model.layer_names import EXPERTS, NO_EXPERTS, OUTPUT, absent, beside_rows, misnamed
+from luthier.model.layer_names import EXPERTS, NO_EXPERTS, OUTPUT, absent, beside_rows, bypassed, misnamed
 from luthier.model.shape import Shape, shape_of_directory
 from luthier.plan.parameters import adapted_layers
 from luthier.recipe import Recipe
@@ -36,6 +36,7 @@ def layer_faults(recipe: Recipe) -> Iterator[Fault]:
     adapter = native_names(recipe.adapter, shape.architecture)
     if shape.architecture in SAME_NAMES:
         yield from misnamed(adapter, modules_of(shape))
+    yield from bypassed(adapter, shape.architecture, modules_of(shape))
     named = recipe.model_copy(update={"adapter": adapter})
     experts = adapter.kind == "lora" and any(".experts." in name for name in adapted_layers(named, shape))
     if experts and adapter.init in ("pissa", "olora"):

@@ -9,6 +9,7 @@ from math import prod
 
 from luthier.model.adapter_files import is_feedforward
 from luthier.model.last_layers import EMBEDDINGS, last_layers
+from luthier.model.layer_names import left_out
 from luthier.model.shape import Shape
 from luthier.recipe import Recipe
 from luthier.recipe.adapter import Adapter
@@ -35,7 +36,8 @@ def with_rows(shape: Shape, rows: int) -> Shape:
 def adapted_layers(recipe: Recipe, shape: Shape) -> dict[str, tuple[int, int]]:
     """The linear layers that get a LoRA or (IA)3 adapter: name -> (out, in)."""
     targets = recipe.adapter.targets
-    linear = shape.linear()
+    left = left_out(recipe.adapter, shape.architecture)
+    linear = {name: size for name, size in shape.linear().items() if name.rpartition(".")[2] not in left}
     if targets == "all-linear":
         return linear
     if isinstance(targets, str):
