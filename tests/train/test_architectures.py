@@ -12,13 +12,14 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from torch.nn.functional import cross_entropy, logsigmoid
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from luthier.data.encoder import Encoder
 from luthier.data.pipeline import prepare
 from luthier.data.preference import Judged, taken_apart
 from luthier.dialects import read
-from luthier.record.events import Stepped, Warned, read_events
+from luthier.record.events import Answered, Evaluated, Stepped, Warned, read_events
+from luthier.terminal import visible_lines
 from tests.conftest import HOMES, NAMES, World, write_jsonl
 from tests.model.kernels.models import tiny
 from tests.model.test_attention_alone import KINDS
@@ -118,6 +119,84 @@ def test_it_learns_from_judged_answers(
     trained = AutoModelForCausalLM.from_pretrained(tmp_path / "run" / "model").state_dict()
     moved = [name for name, one in plain.state_dict().items() if not torch.equal(one, trained[name])]
     assert len(moved) == len(trained)
+
+
+def greedy(directory: Path, text: str, count: int) -> str:
+    """A text and what a whole model goes on with, through transformers alone."""
+    model = AutoModelForCausalLM.from_pretrained(directory, attn_implementation="eager").eval()
+    tokenizer = AutoTokenizer.from_pretrained(directory)
+    ids = tokenizer(text, return_tensors="pt")["input_ids"]
+    said = model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=count, do_sample=False)
+    return str(tokenizer.decode(said[0], skip_special_tokens=True))
+
+
+def measured_again(run: Path, luthier: Run, *words: str) -> dict[str, Any]:
+    """What ``luthier evaluate`` says of a run, whose last loss and means are the run's own."""
+    done = luthier("evaluate", run, *words, "--quiet", "--json")
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    last = [one for one in read_events(run / "events.jsonl") if isinstance(one, Evaluated)][-1]
+    told = {"loss": last.loss, **last.metrics, "tokens": float(last.targets)}
+    assert {name: found["figures"][name] for name in told} == pytest.approx(told, rel=1e-4, abs=1e-5)
+    return found
+
+
+@pytest.mark.parametrize("adapter", ["none", "lora"])
+@pytest.mark.parametrize("architecture", ["gemma2", "gpt_oss"])
+def test_what_has_soft_caps_or_sinks_is_used_as_it_trained(
+    architecture: str, adapter: str, base: Any, world: World, tmp_path: Path, luthier: Run, write_recipe: Run
+) -> None:
+    """It answers while it trains, is measured to be what its run found, and says the same merged and written out."""
+    run, rows = tmp_path / "run", [{"path": str(world.held_out)}]
+    tree = world.recipe(
+        model={"path": str(base(architecture))},
+        adapter={"kind": adapter, "rank": 4, "targets": "all-linear"},
+        data={"evaluate": rows, "test": rows},
+        batch={"micro": 6, "epochs": 6},
+        optimizer={"lr": 2e-2 if adapter == "lora" else 5e-3},
+        evaluate={"generate": True, "metrics": ["chrf"], "generation": {"max_new_tokens": 6}},
+        output={"dir": str(run), **({"merge": True} if adapter == "lora" else {})},
+    )
+    done = luthier("train", write_recipe(tree))
+    assert done.returncode == 0, done.stderr
+    assert json.loads((run / "plan.json").read_text(encoding="utf-8"))["kernels"]["attention"].startswith("eager")
+    said = [one for one in read_events(run / "events.jsonl") if isinstance(one, Answered)][-1]
+    kept = [json.loads(line)["answer"] for line in (run / said.file).read_text(encoding="utf-8").splitlines()]
+    found = measured_again(run, luthier)
+    assert [one["answer"] for one in found["answers"]] == kept
+    whole = run / "model"
+    if adapter == "lora":
+        assert luthier("export", run, "--out", tmp_path / "adapter").returncode == 0
+        merged = luthier("merge", run, "--out", tmp_path / "merged", "--json")
+        assert merged.returncode == 0, merged.stderr
+        assert json.loads(merged.stdout)["error"] < 1e-4 < json.loads(merged.stdout)["effect"]
+        whole = tmp_path / "merged"
+        for name in ("config.json", "model.safetensors"):
+            assert (run / "merged" / name).read_bytes() == (whole / name).read_bytes()
+    written = luthier("export", whole, "--out", tmp_path / "written")
+    assert written.returncode == 0, written.stderr
+    spoken = luthier("generate", run, "--prompt", "Mira lives", "--raw", "--max-new-tokens", "6")
+    assert spoken.returncode == 0, spoken.stderr
+    assert spoken.stdout.strip() == visible_lines(greedy(tmp_path / "written", "Mira lives", 6)).strip()
+
+
+@pytest.mark.parametrize(("architecture", "method"), [("gemma2", "orpo"), ("gemma2", "reward"), ("gpt_oss", "dpo")])
+def test_what_was_judged_with_soft_caps_or_sinks_is_measured_again(
+    architecture: str, method: str, base: Any, world: World, tmp_path: Path, luthier: Run, write_recipe: Run
+) -> None:
+    """Through the attention that it trained with, and document by document."""
+    tree = world.recipe(
+        model={"path": str(base(architecture))},
+        data={"train": [{"path": str(pairs(tmp_path, labelled=False))}], "holdout": 2},
+        method={"kind": method},
+        batch={"micro": 2, "steps": 3, "epochs": 1},
+        optimizer={"lr": 5e-3},
+        output={"dir": str(tmp_path / "run")},
+    )
+    done = luthier("train", write_recipe(tree))
+    assert done.returncode == 0, done.stderr
+    for attention in ("auto", "alone"):
+        measured_again(tmp_path / "run", luthier, f"model.attention={attention}")
 
 
 @pytest.mark.parametrize("architecture", ["bloom", "mpt"])

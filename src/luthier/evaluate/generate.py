@@ -16,10 +16,8 @@ from luthier.data.template import ChatTemplate
 from luthier.data.tokens import tokenise
 from luthier.evaluate.loss import Among
 from luthier.model.attention_alone import is_alone
+from luthier.model.attention_own import own_attention
 from luthier.recipe.evaluate import Generation
-
-ATTENTION = "sdpa"
-"""Generation fills a cache from left-padded prompts, which document-isolated attention does not do."""
 
 ROWS = 64
 """Prompts that are answered together, where nobody says how many."""
@@ -91,7 +89,8 @@ def generate(
     results: list[list[int]] = [[]] * len(prompts)
     before, training, alone = model.config._attn_implementation, model.training, is_alone(model)
     if not alone:
-        model.set_attn_implementation(ATTENTION)
+        # A cache is filled from left-padded prompts, which document-isolated attention does not do.
+        model.set_attn_implementation(own_attention(model))
     model.eval()
     done = 0
     try:

@@ -116,12 +116,12 @@ def _full(source: Path, out: Path, dtype: str, most: int, told: Path) -> Exporte
     files = _write_shards(weights, out, DTYPES.get(dtype), most)
     narrow = _same_tensors(weights, Weights(out), DTYPES.get(dtype), told)
     read_as = torch.float32 if fits_in_fp32(source) else "auto"
-    model = open_model(source, "sdpa", read_as)
+    model = open_model(source, None, read_as)
     ids = probes(model.get_input_embeddings().weight.shape[0], set())
     wanted = logits(model, ids)
     del model
     gc.collect()
-    error = distance(logits(open_model(out, "sdpa", read_as), ids), wanted)
+    error = distance(logits(open_model(out, None, read_as), ids), wanted)
     judge(error, narrow, str(told), remedy="export it again")
     return Exported(told, "full", files, str(narrow).removeprefix("torch."), error, None)
 
@@ -139,14 +139,14 @@ def _adapter(source: Path, out: Path, base: str | None, dtype: str, told: Path) 
     kept = read_quantisation(source)
     quantised = loading(kept.config if kept and kept.needed else None, "cpu")
     read_as = torch.float32 if fits_in_fp32(under) else "auto"
-    model = open_on_base(source, under, "sdpa", read_as, quantised)
+    model = open_on_base(source, under, None, read_as, quantised)
     ids = probes(model.get_input_embeddings().weight.shape[0], rows_of(source))
     wanted = logits(model, ids)
     with base_alone(model):
         plain = logits(model, ids)
     del model
     gc.collect()
-    error = distance(logits(open_on_base(out, under, "sdpa", read_as, quantised), ids), wanted)
+    error = distance(logits(open_on_base(out, under, None, read_as, quantised), ids), wanted)
     effect = distance(plain, wanted)
     judge(error, narrow, str(told), remedy="check that --base is the model it was trained on", effect=effect)
     if base is not None:

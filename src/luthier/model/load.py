@@ -86,13 +86,13 @@ def build_model(
 
 
 def open_model(
-    directory: Path, attention: str, dtype: Any, quantised: Mapping[str, Any] = MappingProxyType({})
+    directory: Path, attention: str | None, dtype: Any, quantised: Mapping[str, Any] = MappingProxyType({})
 ) -> PreTrainedModel:
     """A saved causal language model; weights must fit its config exactly.
 
     Args:
-        attention: transformers' name of an implementation. A model that takes none keeps its own, and is given its
-            documents one by one where they are to be isolated.
+        attention: transformers' name of an implementation; None is ``own_attention``. A model that takes none keeps its
+            own, and is given its documents one by one where they are to be isolated.
         quantised: what ``quantise.loading`` makes of a quantisation.
 
     Raises:

@@ -155,7 +155,7 @@ def _dequantised_weights(adapter: Path, base: Path) -> dict[str, torch.Tensor]:
     kept = read_quantisation(adapter)
     if kept is None or not kept.needed:
         return {}
-    model = open_model(base, "sdpa", "auto", loading(kept.config, "cpu"))
+    model = open_model(base, None, "auto", loading(kept.config, "cpu"))
     return {
         f"{name}.weight": dequantised(module)
         for name, module in model.named_modules()
@@ -171,12 +171,12 @@ def _compare(adapter: Path, base: Path, merged: Path) -> tuple[float, float]:
         config = BitsAndBytesConfig.from_dict({**kept.config.to_dict(), "bnb_4bit_compute_dtype": "float32"})
         quantised = loading(config, "cpu")
     dtype = torch.float32 if fits_in_fp32(merged) else "auto"
-    model = open_on_base(adapter, base, "sdpa", dtype, quantised)
+    model = open_on_base(adapter, base, None, dtype, quantised)
     ids = probes(model.get_input_embeddings().weight.shape[0], rows_of(adapter))
     wanted = logits(model, ids)
     with base_alone(model):
         plain = logits(model, ids)
     del model
     gc.collect()
-    found = logits(open_model(merged, "sdpa", dtype), ids)
+    found = logits(open_model(merged, None, dtype), ids)
     return distance(found, wanted), distance(plain, wanted)

@@ -62,7 +62,7 @@ def save_model(
     write_tokenizer(tokenizer, directory, chat_template)
 
 
-def load_result(directory: Path, attention: str = "sdpa", *, reward: bool = False) -> PreTrainedModel | PeftModel:
+def load_result(directory: Path, attention: str | None = None, *, reward: bool = False) -> PreTrainedModel | PeftModel:
     """A saved result, a full model or an adapter on its base, ready to evaluate; ``reward``: one that judges answers.
 
     Raises:
@@ -78,7 +78,7 @@ def load_result(directory: Path, attention: str = "sdpa", *, reward: bool = Fals
     )
 
 
-def _load_reward(directory: Path, attention: str) -> PreTrainedModel | PeftModel:
+def _load_reward(directory: Path, attention: str | None) -> PreTrainedModel | PeftModel:
     if (directory / SETTINGS).exists():
         model = as_reward_model(_grown(open_model(base_of(directory), attention, "auto"), directory), seed=0)
         return open_over_base(model, directory)
@@ -104,7 +104,7 @@ def base_of(directory: Path) -> Path:
     return local_directory(str(settings.get("base_model_name_or_path")), settings.get("revision"))
 
 
-def open_on_base(directory: Path, base: Path, attention: str, dtype: Any, quantised: Any = None) -> PeftModel:
+def open_on_base(directory: Path, base: Path, attention: str | None, dtype: Any, quantised: Any = None) -> PeftModel:
     """A saved adapter on a base model, ready to evaluate.
 
     Raises:

@@ -61,12 +61,12 @@ def _fetched(repository: Repository, commit: str, model: Path, wanted: Any) -> f
 def _said(directory: Path, original: Path) -> Any:
     """The logits of a model on the probes; an adapter's on the base that the original names."""
     if not (directory / SETTINGS).exists():
-        model: Any = open_model(directory, "sdpa", "auto")
+        model: Any = open_model(directory, None, "auto")
         ids = probes(model.get_input_embeddings().weight.shape[0], set())
     else:
         kept = read_quantisation(directory)
         quantised = loading(kept.config if kept else None, "cpu")
-        model = open_on_base(directory, base_of(original), "sdpa", "auto", quantised)
+        model = open_on_base(directory, base_of(original), None, "auto", quantised)
         ids = probes(model.get_input_embeddings().weight.shape[0], rows_of(directory))
     found = logits(model, ids)
     del model

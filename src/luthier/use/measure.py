@@ -25,7 +25,8 @@ from luthier.evaluate.scores import Failure
 from luthier.methods.method import method_of
 from luthier.model.adapter_files import result_directory
 from luthier.model.alone import base_alone
-from luthier.model.attention import register
+from luthier.model.kernels.apply import facts_of, put_attention
+from luthier.model.kernels.choose import choose_attention
 from luthier.plan.inputs import model_directory
 from luthier.plan.instead import with_template
 from luthier.plan.support import unsupported
@@ -153,7 +154,9 @@ def _measured(
     with cast_weights(model, engine.compute) if full else nullcontext():
         if rows.store is not None and len(rows.documents):
             display.stage(f"the loss of {name} on {len(rows.documents):,} documents")
-            method = with_reference_again(method_of(recipe), model, recipe, register())
+            here = facts_of(model, engine.device, engine.compute)
+            put_attention(model, recipe, choose_attention(recipe.model.attention, here, recipe.adapter.kind).name)
+            method = with_reference_again(method_of(recipe), model, recipe, model.config._attn_implementation)
             with off():
                 losses = measured(
                     model,

@@ -7,6 +7,7 @@ from typing import Any
 from luthier.errors import RunError
 from luthier.methods.reference import Copied, Reference, Uniform, WithoutAdapter
 from luthier.model.adapter_files import changes_base
+from luthier.model.attention_alone import is_alone, run_alone
 from luthier.model.attention_branches import register_branches
 from luthier.model.load import open_model
 from luthier.plan.inputs import model_directory
@@ -18,12 +19,12 @@ AS_BASE = ("default", "gaussian", "pissa", "olora", "orthogonal")
 
 def with_reference_again(method: Any, model: Any, recipe: Recipe, attention: str) -> Any:
     """The method of a preference run with its reference: the base, below the adapter or opened once more; and the model
-    with attention that branches, where answers share their prompt.
+    with attention that branches, which judged answers need, where its documents do not go alone.
 
     Raises:
         RunError: what the run began from is not on the disk.
     """
-    if getattr(method, "shared", False):
+    if getattr(method, "shared", False) and not is_alone(model):
         attention = register_branches(attention)
         model.set_attn_implementation(attention)
     if getattr(method, "needs_reference", False):
@@ -44,6 +45,8 @@ def _reference(model: Any, recipe: Recipe, attention: str) -> Reference:
                 remedy="evaluate by method.reference=none",
             )
         base = open_model(directory, attention, "auto").to(model.device)
+        if is_alone(model):
+            run_alone(base)
         return Copied(base, own=True)
     as_base = adapter.kind == "ia3" or (adapter.kind == "lora" and adapter.init in AS_BASE)
     if kind != "adapter_off" and (adapter.continue_from is not None or not as_base):

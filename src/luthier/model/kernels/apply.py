@@ -10,6 +10,7 @@ import torch
 from luthier.errors import ModelError
 from luthier.model.attention import register
 from luthier.model.attention_alone import goes_alone, is_alone, run_alone
+from luthier.model.attention_own import own_attention
 from luthier.model.kernels.architectures import dropout_of
 from luthier.model.kernels.choose import MLP, QKV, Choice, Here, installed_here
 from luthier.model.kernels.compiled import compile_layers
@@ -49,10 +50,7 @@ def put_kernels(model: Any, recipe: Recipe, chosen: Mapping[str, Choice], device
     """
     if recipe.parallel.stage == 0 and recipe.parallel.deepspeed is None:
         model = model.to(device)
-    if chosen["attention"].name == "alone":
-        _go_alone(model, recipe)
-    else:
-        model.set_attn_implementation(register(chosen["attention"].name))
+    put_attention(model, recipe, chosen["attention"].name)
     if chosen["liger"].name == "on":
         use_liger(model)
     elif chosen["rms_norm"].name == "on":
@@ -69,6 +67,18 @@ def put_kernels(model: Any, recipe: Recipe, chosen: Mapping[str, Choice], device
     return model
 
 
+def put_attention(model: Any, recipe: Recipe, kernel: str) -> None:
+    """Give a model, adapters included, the attention that keeps documents apart.
+
+    Raises:
+        ModelError: documents would go alone, and the recipe has layers that are run equally often everywhere.
+    """
+    if kernel == "alone":
+        _go_alone(model, recipe)
+    else:
+        model.set_attn_implementation(register(kernel))
+
+
 def _go_alone(model: Any, recipe: Recipe) -> None:
     """Give a model its documents one by one, through the fastest attention that transformers has for it."""
     if recipe.parallel.engine == "fsdp" or recipe.parallel.stage == 3:
@@ -79,5 +89,5 @@ def _go_alone(model: Any, recipe: Recipe) -> None:
             remedy="use parallel.engine: ddp, or DeepSpeed below stage 3",
         )
     if not is_alone(model):
-        model.set_attn_implementation("sdpa" if model._supports_sdpa else "eager")
+        model.set_attn_implementation(own_attention(model))
         run_alone(model)
