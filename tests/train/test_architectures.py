@@ -180,8 +180,10 @@ def test_what_has_soft_caps_or_sinks_is_used_as_it_trained(
     assert spoken.stdout.strip() == visible_lines(greedy(tmp_path / "written", "Mira lives", 6)).strip()
 
 
-@pytest.mark.parametrize(("architecture", "method"), [("gemma2", "orpo"), ("gemma2", "reward"), ("gpt_oss", "dpo")])
-def test_what_was_judged_with_soft_caps_or_sinks_is_measured_again(
+@pytest.mark.parametrize(
+    ("architecture", "method"), [("gemma2", "orpo"), ("gemma2", "reward"), ("gpt_oss", "dpo"), ("bloom", "reward")]
+)
+def test_what_learnt_from_judged_answers_is_measured_again(
     architecture: str, method: str, base: Any, world: World, tmp_path: Path, luthier: Run, write_recipe: Run
 ) -> None:
     """Through the attention that it trained with, and document by document."""

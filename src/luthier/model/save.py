@@ -10,8 +10,9 @@ from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
 from luthier.model.adapter_files import SETTINGS, adapter_settings, refuse_judge, rows_of
 from luthier.model.alone import open_over_base
+from luthier.model.attention_alone import goes_alone, run_alone
 from luthier.model.last_layers import EMBEDDINGS, OUTPUTS
-from luthier.model.load import open_model
+from luthier.model.load import architecture_of, open_model
 from luthier.model.precision import DTYPES
 from luthier.model.quantise import loading, read_quantisation, write_quantisation
 from luthier.model.reward import as_reward_model
@@ -82,15 +83,18 @@ def _load_reward(directory: Path, attention: str | None) -> PreTrainedModel | Pe
     if (directory / SETTINGS).exists():
         model = as_reward_model(_grown(open_model(base_of(directory), attention, "auto"), directory), seed=0)
         return open_over_base(model, directory)
+    alone = goes_alone(architecture_of(directory))
     judge: PreTrainedModel = AutoModelForSequenceClassification.from_pretrained(
         str(directory),
-        attn_implementation=attention,
+        attn_implementation=None if alone else attention,
         dtype="auto",
         num_labels=1,
         local_files_only=True,
         trust_remote_code=False,
         use_safetensors=True,
     )
+    if alone:
+        run_alone(judge)
     return judge.eval()
 
 
