@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from luthier import registry
 from luthier.errors import RecipeError
 from luthier.registry import TABLES, code_of, known, names, resolve
 
@@ -75,3 +77,16 @@ def test_our_own_code_and_code_that_is_not_there_have_no_files() -> None:
 
 def test_names_are_sorted() -> None:
     assert names("schedules") == sorted(names("schedules")) and "cosine" in names("schedules")
+
+
+def test_files_beside_a_recipe_are_found_only_once_it_names_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else any of them would stand in for an optional package that is not installed, and be run."""
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setattr(registry, "_FOLDERS", [])
+    (tmp_path / "own_code.py").write_text("score = 7")
+    registry.look_in(tmp_path)
+    assert not registry.known("metrics", "own_code")
+    assert importlib.util.find_spec("own_code") is None
+    assert registry.resolve("metrics", "own_code:score") == 7

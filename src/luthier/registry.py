@@ -149,16 +149,29 @@ def names(table: str) -> list[str]:
     return sorted({*TABLES[table], *_installed(table)})
 
 
+_FOLDERS: list[str] = []
+"""Where modules that recipes name may lie."""
+
+
 def look_in(*folders: Path) -> None:
-    """Find the modules that a recipe names in these folders too, after everything that is installed."""
-    for folder in map(str, map(Path.resolve, folders)):
-        if folder not in sys.path:
-            sys.path.append(folder)
+    """Find the modules that a recipe names in these folders too, after everything that is installed.
+
+    As long as it names none, no file there can be taken for a package that is not installed.
+    """
+    _FOLDERS.extend(map(str, map(Path.resolve, folders)))
 
 
 def known(table: str, name: str) -> bool:
     """Whether ``resolve`` would look anything up for ``name`` (nothing is imported)."""
-    return ":" in name or name in names(table)
+    return _is_own(name) or name in names(table)
+
+
+def _is_own(name: str) -> bool:
+    """Whether a name is that of a module of the user's own, which is then looked for in the folders as well."""
+    if ":" not in name:
+        return False
+    sys.path.extend(folder for folder in dict.fromkeys(_FOLDERS) if folder not in sys.path)
+    return True
 
 
 def resolve(table: str, name: str) -> Any:
@@ -169,7 +182,7 @@ def resolve(table: str, name: str) -> Any:
             imported, whatever it is that goes wrong there.
     """
     target = TABLES[table].get(name)
-    if target is None and ":" in name:
+    if target is None and _is_own(name):
         target = name
     if target is None:
         point = _installed(table).get(name)
@@ -202,7 +215,7 @@ def code_of(table: str, name: str) -> tuple[str, list[Path]]:
     they import one another.
     """
     point = None
-    if name in TABLES[table] or (":" not in name and (point := _installed(table).get(name)) is None):
+    if name in TABLES[table] or (not _is_own(name) and (point := _installed(table).get(name)) is None):
         return "", []
     version = f"{point.dist.name} {point.dist.version}" if point is not None and point.dist is not None else ""
     module = (name if point is None else point.value).partition(":")[0]
