@@ -200,7 +200,7 @@ def test_loftq_starts_nearer_to_the_full_weights_than_plain_quantisation(base: P
 
 
 def test_targets_that_match_nothing_are_told(base: Path) -> None:
-    with pytest.raises(ModelError, match="name layers of this model"):
+    with pytest.raises(ModelError, match="no layer of the model is called 'no_such_layer'"):
         model_of(base, adapter={"kind": "lora", "targets": ["no_such_layer"]})
 
 

@@ -138,10 +138,12 @@ def test_an_embedding_by_any_name_comes_apart_from_the_output(
     assert json.loads((tmp_path / "merged" / "config.json").read_text())["tie_word_embeddings"] is False
 
 
-@pytest.mark.parametrize(("architecture", "embedding"), [("llama", "embed_tokens"), ("gpt2", "wte")])
-def test_dora_of_an_embedding(architecture: str, embedding: str, world: World, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("architecture", "targets"), [("llama", ["embed_tokens", "q_proj"]), ("gpt2", ["wte", "c_attn"])]
+)
+def test_dora_of_an_embedding(architecture: str, targets: list[str], world: World, tmp_path: Path) -> None:
     base = random_model(tmp_path / "base", architecture, world)
-    merged(base, tmp_path, {"targets": [embedding, "c_attn", "q_proj"], "dora": True})
+    merged(base, tmp_path, {"targets": targets, "dora": True})
 
 
 @pytest.mark.filterwarnings("ignore:The following (rank|alpha)_pattern keys did not match:RuntimeWarning")
