@@ -163,15 +163,12 @@ def look_in(*folders: Path) -> None:
 
 def known(table: str, name: str) -> bool:
     """Whether ``resolve`` would look anything up for ``name`` (nothing is imported)."""
-    return _is_own(name) or name in names(table)
+    return ":" in name or name in names(table)
 
 
-def _is_own(name: str) -> bool:
-    """Whether a name is that of a module of the user's own, which is then looked for in the folders as well."""
-    if ":" not in name:
-        return False
+def _open_folders() -> None:
+    """Look in the folders from now on: a recipe names a module of its user's own."""
     sys.path.extend(folder for folder in dict.fromkeys(_FOLDERS) if folder not in sys.path)
-    return True
 
 
 def resolve(table: str, name: str) -> Any:
@@ -182,7 +179,8 @@ def resolve(table: str, name: str) -> Any:
             imported, whatever it is that goes wrong there.
     """
     target = TABLES[table].get(name)
-    if target is None and _is_own(name):
+    if target is None and ":" in name:
+        _open_folders()
         target = name
     if target is None:
         point = _installed(table).get(name)
@@ -215,8 +213,10 @@ def code_of(table: str, name: str) -> tuple[str, list[Path]]:
     they import one another.
     """
     point = None
-    if name in TABLES[table] or (not _is_own(name) and (point := _installed(table).get(name)) is None):
+    if name in TABLES[table] or (":" not in name and (point := _installed(table).get(name)) is None):
         return "", []
+    if point is None:
+        _open_folders()
     version = f"{point.dist.name} {point.dist.version}" if point is not None and point.dist is not None else ""
     module = (name if point is None else point.value).partition(":")[0]
     return version, _files_of(module)

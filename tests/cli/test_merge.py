@@ -49,20 +49,26 @@ def test_a_run_is_merged_checked_and_speaks(world: World, tmp_path: Path, luthie
     assert again.returncode == 2 and "is not empty" in again.stderr
 
 
+def merging_in_bf16(world: World, folder: Path, *, lr: float, steps: int, **output: Any) -> dict[str, Any]:
+    """A LoRA recipe on a base in bf16, which merges at the end."""
+    base = folder / "base"
+    shutil.copytree(world.model, base)
+    AutoModelForCausalLM.from_pretrained(base, dtype=torch.bfloat16).save_pretrained(base)
+    return world.recipe(
+        model={"path": str(base)},
+        adapter={"kind": "lora", "rank": 4},
+        optimizer={"lr": lr},
+        batch={"steps": steps},
+        output={"dir": str(folder / "run"), "merge": True, **output},
+    )
+
+
 @pytest.mark.parametrize("dtype", ["auto", "fp32", "fp16"])
 def test_a_run_merges_into_the_type_that_its_recipe_asks_for(
     dtype: str, world: World, tmp_path: Path, luthier: Run, write_recipe: Run
 ) -> None:
-    base, run = tmp_path / "base", tmp_path / "run"
-    shutil.copytree(world.model, base)
-    AutoModelForCausalLM.from_pretrained(base, dtype=torch.bfloat16).save_pretrained(base)
-    tree = world.recipe(
-        model={"path": str(base)},
-        adapter={"kind": "lora", "rank": 4},
-        optimizer={"lr": 0.05},
-        batch={"steps": 8},
-        output={"dir": str(run), "merge": True, "dtype": dtype},
-    )
+    run = tmp_path / "run"
+    tree = merging_in_bf16(world, tmp_path, lr=0.05, steps=8, dtype=dtype)
     done = luthier("train", write_recipe(tree))
     assert done.returncode == 0, done.stderr
     expected = {"auto": torch.bfloat16, "fp32": torch.float32, "fp16": torch.float16}[dtype]
@@ -76,16 +82,8 @@ def test_a_run_that_cannot_merge_is_finished_all_the_same(
     world: World, tmp_path: Path, luthier: Run, write_recipe: Run
 ) -> None:
     """In bf16, rounding drowns what four steps at next to no learning rate have learned."""
-    base, run = tmp_path / "base", tmp_path / "run"
-    shutil.copytree(world.model, base)
-    AutoModelForCausalLM.from_pretrained(base, dtype=torch.bfloat16).save_pretrained(base)
-    tree = world.recipe(
-        model={"path": str(base)},
-        adapter={"kind": "lora", "rank": 4},
-        optimizer={"lr": 1e-6},
-        batch={"steps": 4},
-        output={"dir": str(run), "merge": True},
-    )
+    run = tmp_path / "run"
+    tree = merging_in_bf16(world, tmp_path, lr=1e-6, steps=4)
     done = luthier("train", write_recipe(tree))
     assert done.returncode == 0, done.stderr
     events = list(read_events(run / "events.jsonl"))

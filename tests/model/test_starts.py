@@ -19,18 +19,9 @@ from luthier.plan.layers import layer_faults
 from luthier.recipe import Recipe
 from luthier.recipe.validate import build
 from tests.model.chatglm3 import write_checkpoint
+from tests.model.test_layer_names import SIZE as NARROW
 
-SIZE: dict[str, Any] = {
-    "vocab_size": 101,
-    "hidden_size": 64,
-    "intermediate_size": 128,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 4,
-    "bos_token_id": None,
-    "eos_token_id": None,
-    "pad_token_id": None,
-}
+SIZE: dict[str, Any] = {**NARROW, "hidden_size": 64, "intermediate_size": 128}
 EXPERTS = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 64}
 NF4 = {"bits": 4, "compute": "fp32"}
 IDS = torch.arange(3, 60)[None]

@@ -12,7 +12,7 @@ from types import BuiltinMethodType
 from typing import Any
 
 from jinja2 import TemplateError as JinjaError
-from jinja2 import nodes, pass_context
+from jinja2 import nodes
 from jinja2.ext import Extension, loopcontrols
 from jinja2.parser import Parser
 from jinja2.runtime import Context, LoopContext
@@ -20,7 +20,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import Namespace
 
 from luthier.data.jinja_meter import METER, WIDTH, Meter
-from luthier.data.jinja_tree import CHARGES, charged
+from luthier.data.jinja_tree import CHARGES, charged, read
 
 _ABSENT = ("urlize", "striptags", "xmlattr", "wordwrap", "pprint")
 """Filters that no chat template has a use for, and whose cost is hard to tell."""
@@ -59,7 +59,7 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
             trim_blocks=True,
             lstrip_blocks=True,
             optimized=False,
-            finalize=_shown,
+            finalize=read,
             extensions=[_Generation, loopcontrols],
         )
         del self.globals["lipsum"]
@@ -199,12 +199,3 @@ def _looking(inner: Any) -> Callable[..., Any]:
         return inner(*args)
 
     return looking
-
-
-@pass_context
-def _shown(context: Context, value: Any) -> Any:
-    """A value that is written out. That it asks for the context keeps Jinja from doing so while it compiles."""
-    meter = METER.get()
-    meter.spend(1)
-    meter.read(value)
-    return value

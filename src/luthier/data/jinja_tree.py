@@ -37,7 +37,9 @@ def _join(context: Context, *parts: Any) -> str:
 
 
 @pass_context
-def _read(context: Context, value: Any) -> Any:
+def read(context: Context, value: Any) -> Any:
+    """A value that is compared or written out. That it asks for the context keeps Jinja from doing so while it
+    compiles."""
     meter = METER.get()
     meter.spend(1)
     meter.read(value)
@@ -55,7 +57,7 @@ def _made(context: Context, value: Any) -> Any:
     return METER.get().made(value)
 
 
-CHARGES = {_EACH: _each, _TEXT: _text, _JOIN: _join, _READ: _read, _SLICE: _slice, _MADE: _made}
+CHARGES = {_EACH: _each, _TEXT: _text, _JOIN: _join, _READ: read, _SLICE: _slice, _MADE: _made}
 """Our filters, for the environment that compiles a tree which was ``charged``."""
 
 

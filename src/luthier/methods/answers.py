@@ -1,9 +1,9 @@
-"""Log-probabilities of the answers of a batch."""
+"""Log-probabilities of the answers of a batch, and what objectives made of them share."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch.nn.functional import cross_entropy
@@ -11,6 +11,8 @@ from torch.nn.functional import cross_entropy
 from luthier.data.preference_batch import AnswerBatch
 from luthier.methods.log_probabilities import linear_log_probabilities
 from luthier.methods.output_layer import instead, output_layer
+from luthier.recipe import Recipe
+from luthier.recipe.method import Method as Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +27,23 @@ class Likelihood:
     def means(self) -> torch.Tensor:
         """Mean log-probability of a token of each answer [A]."""
         return self.sums / self.tokens
+
+
+class FromAnswers:
+    """What all that learn from likelihoods of answers share: ``shared`` is whether a prompt is computed once, and
+    ``chunked`` whether logits are made chunk by chunk where the output layer allows it."""
+
+    def __init__(self, settings: Settings, *, shared: bool = True, chunked: bool = True) -> None:
+        self.settings, self.shared, self.chunked = settings, shared, chunked
+
+    @classmethod
+    def of(cls, recipe: Recipe) -> Self:
+        """The objective of a recipe; trained prefixes and prompts go before whole documents alone."""
+        return cls(
+            recipe.method,
+            shared=recipe.adapter.kind not in ("prefix", "prompt"),
+            chunked=recipe.runtime.kernels.cross_entropy != "off",
+        )
 
 
 def likelihood(model: torch.nn.Module, batch: AnswerBatch, *, chunked: bool = True) -> Likelihood:

@@ -6,12 +6,14 @@ share of the gradients of the hidden states and the weight, and its memory is us
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from luthier.model.kernels.chunks import chunk_rows, even_rows
+from luthier.model.precision import compute_type
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +77,8 @@ def linear_cross_entropy(
     Matrix products run in autocast's type, or in that of ``hidden``, all else in fp32. Only the first sum has
     gradients. ``rows`` is how many tokens' logits are held at once, unset: as many as suit the device.
     """
-    device = hidden.device.type
-    compute = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden.dtype
-    rows = rows or chunk_rows(len(weight), device)
+    compute = compute_type(hidden)
+    rows = rows or chunk_rows(len(weight), hidden.device.type)
     sums: torch.Tensor = _Chunked.apply(  # type: ignore[no-untyped-call]
         hidden, weight, bias, labels, terms, head, compute, rows, torch.is_grad_enabled()
     )
@@ -109,12 +110,7 @@ class _Chunked(torch.autograd.Function):
         shape = (rows, len(narrow))
         buffer = torch.empty(shape, dtype=compute, device=inputs.device)
         wide = buffer if compute is torch.float32 else torch.empty(shape, device=inputs.device)
-        grads = [
-            torch.empty_like(inputs) if wanted[0] else None,
-            torch.zeros(narrow.shape, device=inputs.device) if wanted[1] else None,
-            torch.zeros(len(narrow), device=inputs.device) if wanted[2] else None,
-        ]
-        part = torch.empty_like(narrow) if wanted[1] and compute is not torch.float32 else None
+        grads, part = room_for_gradients(inputs, narrow, wanted)
         sums = torch.zeros(2, device=inputs.device)
         with torch.autocast(inputs.device.type, enabled=False):
             for start in range(0, len(inputs), rows):
@@ -186,6 +182,19 @@ def _losses(
     if slope is not None:
         chunk.mul_(slope)
     return sums, factor if terms.by_probability or head.scale != 1.0 else None
+
+
+def room_for_gradients(
+    inputs: torch.Tensor, narrow: torch.Tensor, wanted: Sequence[bool]
+) -> tuple[list[torch.Tensor | None], torch.Tensor | None]:
+    """Where ``add_gradients`` adds what is ``wanted`` of (hidden states, weight, bias), and room for a chunk's share of
+    the weight's where it is not in fp32."""
+    grads = [
+        torch.empty_like(inputs) if wanted[0] else None,
+        torch.zeros(narrow.shape, device=inputs.device) if wanted[1] else None,
+        torch.zeros(len(narrow), device=inputs.device) if wanted[2] else None,
+    ]
+    return grads, torch.empty_like(narrow) if wanted[1] and narrow.dtype is not torch.float32 else None
 
 
 def add_gradients(

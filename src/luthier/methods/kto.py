@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Self
 
 import torch
 
 from luthier.data.batch import Batch
 from luthier.data.preference_batch import AnswerBatch, collate_judged
 from luthier.data.tokens import Tokens
-from luthier.methods.answers import likelihood
+from luthier.methods.answers import FromAnswers, likelihood
 from luthier.methods.likelihood_losses import kahneman_tversky
 from luthier.methods.method import Loss
 from luthier.methods.reference import Reference, Uniform
-from luthier.recipe import Recipe
-from luthier.recipe.method import Method as Settings
 
 
-class KahnemanTversky:
+class KahnemanTversky(FromAnswers):
     """KTO. The drift from the reference is estimated on each micro-batch from answers to other prompts: every prompt is
     also given the answer of the document before it (the first one the last's), whose log-ratios' mean, not below 0,
     it is. A document alone in its micro-batch is compared with its own answer.
@@ -26,18 +23,6 @@ class KahnemanTversky:
 
     needs_reference = True
     reference: Reference = Uniform()
-
-    def __init__(self, settings: Settings, *, shared: bool = True, chunked: bool = True) -> None:
-        self.settings, self.shared, self.chunked = settings, shared, chunked
-
-    @classmethod
-    def of(cls, recipe: Recipe) -> Self:
-        """The objective of a recipe."""
-        return cls(
-            recipe.method,
-            shared=recipe.adapter.kind not in ("prefix", "prompt"),
-            chunked=recipe.runtime.kernels.cross_entropy != "off",
-        )
 
     def collate(self, items: Sequence[Tokens]) -> Batch:
         """Prompts end to end, each with its own answer and another one's."""

@@ -10,8 +10,9 @@ from typing import Any
 
 import torch
 
-from luthier.methods.cross_entropy import HEAD, Head, add_gradients, made_logits
+from luthier.methods.cross_entropy import HEAD, Head, add_gradients, made_logits, room_for_gradients
 from luthier.model.kernels.chunks import chunk_rows, even_rows, keeps_logits
+from luthier.model.precision import compute_type
 
 
 def linear_log_probabilities(
@@ -29,8 +30,7 @@ def linear_log_probabilities(
     logits are worked on at once, ``keeps`` whether they are held until the backward pass, which can be run once; unset,
     what suits the device.
     """
-    device = hidden.device.type
-    compute = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden.dtype
+    device, compute = hidden.device.type, compute_type(hidden)
     rows = even_rows(len(hidden), rows or chunk_rows(len(weight), device))
     keeps = keeps_logits(len(hidden), len(weight), device) if keeps is None else keeps
     keeps = keeps and torch.is_grad_enabled()
@@ -67,8 +67,9 @@ class _LogProbabilities(torch.autograd.Function):
             for start in range(0, len(inputs), rows):
                 piece = slice(start, start + rows)
                 numbers = torch.mm(inputs[piece], narrow.T, out=_room(held, piece, keeps, inputs))
-                wide = numbers.clone() if keeps and not ctx.made else numbers
-                wide = wide.float()
+                wide = numbers.float()
+                if wide is numbers and keeps and not ctx.made:
+                    wide = numbers.clone()
                 made_logits(wide, bias, head)
                 own, highest = wide.gather(1, labels[piece, None])[:, 0], wide.amax(1)
                 torch.softmax(wide, 1, out=wide)
@@ -84,13 +85,8 @@ class _LogProbabilities(torch.autograd.Function):
         compute, keeps, held, ctx.held = ctx.compute, ctx.keeps, ctx.held, None
         if keeps and held is None:
             raise RuntimeError("the gradients of kept log-probabilities can be taken once")
-        narrow, inputs, wanted = weight.to(compute), hidden.to(compute), ctx.needs_input_grad
-        grads = [
-            torch.empty_like(inputs) if wanted[0] else None,
-            torch.zeros(narrow.shape, device=inputs.device) if wanted[1] else None,
-            torch.zeros(len(narrow), device=inputs.device) if wanted[2] else None,
-        ]
-        part = torch.empty_like(narrow) if wanted[1] and compute is not torch.float32 else None
+        narrow, inputs = weight.to(compute), hidden.to(compute)
+        grads, part = room_for_gradients(inputs, narrow, ctx.needs_input_grad)
         held = torch.empty((ctx.rows, len(narrow)), dtype=compute, device=inputs.device) if held is None else held
         with torch.autocast(inputs.device.type, enabled=False):
             for start in range(0, len(inputs), ctx.rows):

@@ -3,41 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Self
 
 import torch
 
 from luthier.data.batch import Batch
 from luthier.data.preference_batch import AnswerBatch, collate_judged
 from luthier.data.tokens import Tokens
-from luthier.methods.answers import Likelihood, likelihood
+from luthier.methods.answers import FromAnswers, Likelihood, likelihood
 from luthier.methods.likelihood_losses import contrast, odds_ratio, simpo
 from luthier.methods.method import Loss
 from luthier.methods.pair_losses import PAIR_LOSSES, Ratios
 from luthier.methods.reference import Reference, Uniform
-from luthier.recipe import Recipe
-from luthier.recipe.method import Method as Settings
 
 
-class FromPairs:
-    """What all of them share: the loss is the mean over pairs, ``shared`` whether a prompt is computed once, and
-    ``chunked`` whether logits are made chunk by chunk where the output layer allows it."""
+class FromPairs(FromAnswers):
+    """What all of them share: the loss is the mean over pairs."""
 
     needs_reference = False
     reads_prompts = False
     """Whether the likelihood beside the loss is of the prompt's tokens as well."""
-
-    def __init__(self, settings: Settings, *, shared: bool = True, chunked: bool = True) -> None:
-        self.settings, self.shared, self.chunked = settings, shared, chunked
-
-    @classmethod
-    def of(cls, recipe: Recipe) -> Self:
-        """The objective of a recipe; trained prefixes and prompts go before whole documents alone."""
-        return cls(
-            recipe.method,
-            shared=recipe.adapter.kind not in ("prefix", "prompt"),
-            chunked=recipe.runtime.kernels.cross_entropy != "off",
-        )
 
     def collate(self, items: Sequence[Tokens]) -> Batch:
         """Pairs end to end."""

@@ -23,7 +23,8 @@ from transformers import PreTrainedModel
 from luthier.errors import Fault, ModelError
 from luthier.model.adapter_files import adapter_directory, adapter_settings, is_feedforward, rows_of, token_rows
 from luthier.model.chatglm import native_names
-from luthier.model.layer_names import OUTPUT, beside_rows, left_out, misnamed, with_parts
+from luthier.model.last_layers import OUTPUTS
+from luthier.model.layer_names import beside_rows, left_out, misnamed, with_parts
 from luthier.model.prompts import PromptModel, with_prompts
 from luthier.model.quiet import quiet
 from luthier.model.rows import open_with_rows, train_rows
@@ -191,7 +192,7 @@ def _beside_rows(model: PreTrainedModel, adapter: Adapter) -> Iterator[Fault]:
     names = {id(module): name for name, module in model.named_modules()}
     output = names.get(id(model.get_output_embeddings()))
     tied = output is None or bool(getattr(model.config, "tie_word_embeddings", False))
-    return beside_rows(adapter, names[id(model.get_input_embeddings())], output or OUTPUT[0], tied=tied)
+    return beside_rows(adapter, names[id(model.get_input_embeddings())], output or OUTPUTS[0], tied=tied)
 
 
 def _feedforward(model: PreTrainedModel, adapter: Adapter) -> list[str] | str:

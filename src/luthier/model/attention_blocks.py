@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from luthier.model.attention import boundaries_of, document_attention
+from luthier.model.precision import compute_type
 
 ROWS = 256
 """Queries of a block."""
@@ -74,8 +75,7 @@ def in_blocks(
     ``lengths`` are, of each document, keys that come before its first query, and its queries, which have keys too.
     """
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
-    device = query.device.type
-    kind = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else value.dtype
+    kind = compute_type(value)
     # Head by head in memory, products with a transposed side take half the time.
     given = (one.squeeze(0).to(kind).contiguous() for one in (query, key, value))
     output: torch.Tensor = _Blocks.apply(*given, lengths, scale)  # type: ignore[no-untyped-call]

@@ -10,6 +10,7 @@ import torch
 from torch.nn.attention.flex_attention import BlockMask, create_block_mask, flex_attention
 
 from luthier.model.attention import boundaries_of, refuse
+from luthier.model.precision import compute_type
 
 
 def attend(
@@ -32,7 +33,7 @@ def attend(
     lengths = boundaries_of(module, document_lengths)
     refuse(module, {"sinks": s_aux, "a prefix": prefix, "dropout of weights": dropout or None})
     device = query.device
-    kind = torch.get_autocast_dtype(device.type) if torch.is_autocast_enabled(device.type) else value.dtype
+    kind = compute_type(value)
     given = (one.to(kind) for one in (query, key, value))
     output = _kernel(device.type)(
         *given,

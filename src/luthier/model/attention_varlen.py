@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from luthier.model.attention import boundaries_of, refuse
+from luthier.model.precision import compute_type
 
 
 def attend_varlen(
@@ -83,8 +84,7 @@ def attend_flash(
 
 def _rows(*tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
     """[1, heads, T, size] -> [T, heads, size] in the type of the products, which these kernels are not cast to."""
-    device = tensors[0].device.type
-    kind = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else tensors[-1].dtype
+    kind = compute_type(tensors[-1])
     return tuple(one[0].transpose(0, 1).to(kind) for one in tensors)
 
 

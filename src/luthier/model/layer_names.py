@@ -6,6 +6,7 @@ import re
 from collections.abc import Collection, Iterable, Iterator
 
 from luthier.errors import Fault, nearest
+from luthier.model.last_layers import OUTPUTS
 from luthier.recipe.adapter import Adapter
 
 COMMON = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
@@ -13,9 +14,6 @@ COMMON = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_
 
 FUSED = {"gate_up_proj": ("gate_proj", "up_proj", "w1", "w3"), "down_proj": ("w2",)}
 """Weights of a layer of experts in one tensor -> the names that checkpoints, and PEFT, have for their parts."""
-
-OUTPUT = ("lm_head", "embed_out", "output_layer")
-"""What architectures call the output layer; transformers calls it by the first."""
 
 MAMBA = ("mamba", "mamba2", "falcon_mamba", "falcon_h1", "nemotron_h")
 WEIGHT_ALONE = ("out_proj", "conv1d")
@@ -46,7 +44,7 @@ def misnamed(adapter: Adapter, modules: Collection[str], adapted: Collection[str
     for name in adapter.modules_to_save:
         if not any(module.endswith(name) for module in modules):
             yield Fault(unknown.format(name), "adapter.modules_to_save", _remedy(name, modules))
-    layers = [name for name in modules if _targeted(adapter.targets, name)] if adapted is None else adapted
+    layers = [name for name in modules if targeted(adapter.targets, name)] if adapted is None else adapted
     for key in ("rank_pattern", "alpha_pattern") if adapter.kind == "lora" and layers else ():
         for pattern in getattr(adapter, key):
             if not any(re.match(rf"(.*\.)?({pattern})$", layer) for layer in layers):
@@ -74,7 +72,7 @@ def beside_rows(adapter: Adapter, embedding: str, output: str, *, tied: bool) ->
         )
     targets = adapter.targets
     for whole, end in zip(saved, (embedding, output), strict=True):
-        if not whole and not (isinstance(targets, str) and _is_all(targets)) and _targeted(targets, end):
+        if not whole and not (isinstance(targets, str) and _is_all(targets)) and targeted(targets, end):
             name = end.rpartition(".")[2]
             yield Fault(
                 f"rows of new tokens train in {name}, which cannot have an adapter as well",
@@ -93,7 +91,7 @@ def bypassed(adapter: Adapter, architecture: str, modules: Collection[str]) -> I
     """Targets that LoRA cannot adapt in an architecture."""
     if architecture not in MAMBA or adapter.kind != "lora" or left_out(adapter, architecture):
         return
-    leaves = {module.rpartition(".")[2] for module in modules if _targeted(adapter.targets, module)}
+    leaves = {module.rpartition(".")[2] for module in modules if targeted(adapter.targets, module)}
     for name in WEIGHT_ALONE:
         if name in leaves:
             reason = f"the kernels of {architecture} read the weight of {name} past any adapter"
@@ -124,7 +122,8 @@ def _pattern(pattern: str, modules: Collection[str]) -> Iterator[Fault]:
         yield Fault(reason, "adapter.targets", f"write a list of names, or .*{pattern}")
 
 
-def _targeted(targets: tuple[str, ...] | str, module: str) -> bool:
+def targeted(targets: tuple[str, ...] | str, module: str) -> bool:
+    """Whether an adapter's targets mean a layer, by its full name."""
     if isinstance(targets, str):
         return _is_all(targets) or bool(re.fullmatch(targets, module))
     return any(_is(name, module) for name in targets)
@@ -141,5 +140,5 @@ def _is(name: str, module: str) -> bool:
 def _remedy(name: str, modules: Collection[str]) -> str:
     leaves = sorted({leaf for module in modules if (leaf := module.rpartition(".")[2]) and not leaf.isdigit()})
     leaf = name.rpartition(".")[2]
-    near = OUTPUT[0] if leaf in OUTPUT and OUTPUT[0] in leaves else nearest(leaf, leaves)
+    near = OUTPUTS[0] if leaf in OUTPUTS and OUTPUTS[0] in leaves else nearest(leaf, leaves)
     return f"did you mean {near}?" if near and near != leaf else f"use some of: {', '.join(leaves)}"

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from luthier.errors import Fault, ModelError
 from luthier.model.chatglm import LIKE_LLAMA, native_names
-from luthier.model.last_layers import EMBEDDINGS
-from luthier.model.layer_names import EXPERTS, NO_EXPERTS, OUTPUT, absent, beside_rows, bypassed, misnamed
+from luthier.model.last_layers import EMBEDDINGS, OUTPUTS
+from luthier.model.layer_names import EXPERTS, NO_EXPERTS, absent, beside_rows, bypassed, misnamed
 from luthier.model.shape import Shape, shape_of_directory
 from luthier.plan.parameters import adapted_layers
 from luthier.recipe import Recipe
@@ -44,8 +44,8 @@ def layer_faults(recipe: Recipe) -> Iterator[Fault]:
     layers = [name.removesuffix(".weight") for name in shape.parameters]
     embedding = next((name for name in layers if name.endswith(EMBEDDINGS)), None)
     if embedding is not None and (recipe.tokenizer.added or recipe.tokenizer.added_special):
-        tied = not any(name.endswith(OUTPUT) for name in layers)
-        yield from beside_rows(adapter, embedding, OUTPUT[0], tied=tied)
+        tied = not any(name.endswith(OUTPUTS) for name in layers)
+        yield from beside_rows(adapter, embedding, OUTPUTS[0], tied=tied)
 
 
 def passed_over(recipe: Recipe, shape: Shape) -> Iterator[str]:
@@ -62,11 +62,11 @@ def modules_of(shape: Shape) -> list[str]:
 
     Files on the hub may leave out the model's first name, so each stands here with it and without.
     """
-    found = dict.fromkeys([OUTPUT[0], "score"])
+    found = dict.fromkeys([OUTPUTS[0], "score"])
     for parameter in shape.parameters:
         parts = parameter.split(".")[:-1]
         for end in range(1, len(parts) + 1):
             name = ".".join(parts[:end])
-            if name not in OUTPUT:
+            if name not in OUTPUTS:
                 found |= dict.fromkeys([name, f"model.{name}", f"transformer.{name}"])
     return list(found)

@@ -9,7 +9,7 @@ from math import prod
 
 from luthier.model.adapter_files import is_feedforward
 from luthier.model.last_layers import EMBEDDINGS, last_layers
-from luthier.model.layer_names import left_out
+from luthier.model.layer_names import left_out, targeted
 from luthier.model.shape import Shape
 from luthier.recipe import Recipe
 from luthier.recipe.adapter import Adapter
@@ -37,13 +37,11 @@ def adapted_layers(recipe: Recipe, shape: Shape) -> dict[str, tuple[int, int]]:
     """The linear layers that get a LoRA or (IA)3 adapter: name -> (out, in)."""
     targets = recipe.adapter.targets
     left = left_out(recipe.adapter, shape.architecture)
-    linear = {name: size for name, size in shape.linear().items() if name.rpartition(".")[2] not in left}
-    if targets == "all-linear":
-        return linear
-    if isinstance(targets, str):
-        pattern = re.compile(targets)
-        return {name: size for name, size in linear.items() if pattern.fullmatch(name)}
-    return {name: size for name, size in linear.items() if any(name == t or name.endswith(f".{t}") for t in targets)}
+    return {
+        name: size
+        for name, size in shape.linear().items()
+        if name.rpartition(".")[2] not in left and targeted(targets, name)
+    }
 
 
 def trainable_parameters(recipe: Recipe, shape: Shape) -> int:

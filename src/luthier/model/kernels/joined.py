@@ -16,6 +16,7 @@ from torch import nn
 from torch.nn.functional import linear
 
 from luthier.model.kernels.siblings import Siblings
+from luthier.model.precision import compute_type
 
 
 def join_layers(model: nn.Module, names: Sequence[str]) -> int:
@@ -57,8 +58,7 @@ def _lay_end_to_end(parameters: Sequence[nn.Parameter]) -> None:
 def _all(layers: Sequence[nn.Linear], hidden: torch.Tensor) -> tuple[torch.Tensor, ...]:
     """[..., in] -> each layer's [..., out]."""
     weights = [one.weight for one in layers]
-    device = hidden.device.type
-    kind = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weights[0].dtype
+    kind = compute_type(weights[0])
     biases = [] if layers[0].bias is None else [one.bias for one in layers]
     parts: tuple[torch.Tensor, ...] = _Joined.apply(hidden, kind, *weights, *biases)  # type: ignore[no-untyped-call]
     return parts

@@ -20,6 +20,7 @@ from torch import nn
 from torch.nn.functional import linear
 
 from luthier.model.kernels.siblings import Siblings
+from luthier.model.precision import compute_type
 
 
 def fuse_lora(model: nn.Module, siblings: Sequence[Sequence[str]] = ()) -> int:
@@ -70,11 +71,11 @@ class _Group:
         dropout = layer.lora_dropout[self.names[place]]
         if type(dropout) is nn.Identity or not layer.training:
             return self.together.output(place, hidden)
-        given = hidden.to(_kind(hidden))
+        given = hidden.to(compute_type(hidden))
         return _apply(given, dropout(given), [layer], [self.names[place]])[0]
 
     def _compute(self, hidden: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        return _apply(hidden.to(_kind(hidden)), None, self.layers, self.names)
+        return _apply(hidden.to(compute_type(hidden)), None, self.layers, self.names)
 
     def _computes(self, hidden: torch.Tensor) -> bool:
         kinds, special = {hidden.dtype}, False
@@ -83,11 +84,6 @@ class _Group:
             special |= layer.base_layer.weight.requires_grad
             kinds |= {one.weight.dtype for one in (layer.base_layer, layer.lora_A[name], layer.lora_B[name])}
         return not special and (len(kinds) == 1 or torch.is_autocast_enabled(hidden.device.type))
-
-
-def _kind(hidden: torch.Tensor) -> torch.dtype:
-    device = hidden.device.type
-    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden.dtype
 
 
 def _apply(
