@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from luthier.errors import ModelError
+from luthier.model import attention_blocks
 from luthier.model.attention import register
 from luthier.model.attention_flex import same_document
 from tests.model.kernels.models import assert_same_training, tiny
@@ -68,9 +69,10 @@ def test_gradients_are_those_of_the_fused_kernel(kernel: str, heads: int) -> Non
     assert_same_training(sdpa, other)
 
 
-@pytest.mark.parametrize("length", [256, 257, 700, 1100])
-def test_blocks_meet_where_documents_are_long(length: int) -> None:
+@pytest.mark.parametrize("length", [128, 129, 300, 700, 1100])
+def test_blocks_meet_where_documents_are_long(length: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Several blocks, with weights that are kept and weights that are computed again."""
+    monkeypatch.setattr(attention_blocks, "LONG", 2000)
     outputs, gradients = [], []
     for kernel in ("sdpa", "blocks"):
         attend = tiny("llama", kernel)
@@ -88,6 +90,28 @@ def test_blocks_meet_where_documents_are_long(length: int) -> None:
     torch.testing.assert_close(outputs[1], outputs[0], rtol=1e-5, atol=1e-5)
     for ours, theirs in zip(gradients[1], gradients[0], strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("length", "long"), [(12, False), (13, True)])
+def test_long_documents_in_fp32_go_to_the_kernel_that_is_faster_with_them(
+    length: int, long: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attention_blocks, "LONG", 12)
+    whole: list[tuple[int, ...]] = []
+    own = attention_blocks.document_attention
+
+    def watched(*given: Any, **settings: Any) -> Any:
+        whole.append(settings["document_lengths"])
+        return own(*given, **settings)
+
+    monkeypatch.setattr(attention_blocks, "document_attention", watched)
+    model, ids = tiny("llama", "blocks").eval(), torch.arange(3, 8 + length)[None]
+    torch.testing.assert_close(logits(model, ids, (5, length)), plainly(model, ids, (5, length)), rtol=0, atol=2e-5)
+    assert set(whole) == ({(5, length)} if long else set())
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        whole.clear()
+        logits(model, ids, (5, length))
+        assert not whole
 
 
 def test_changing_a_document_leaves_the_others_bit_identical() -> None:

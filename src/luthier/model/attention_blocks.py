@@ -1,7 +1,8 @@
 """Document-isolated attention in blocks of matrix products: the fast form on a CPU.
 
-Rows of 256 queries meet the keys up to their end, so that what lies after them is not computed, and all documents are
-one function with one backward pass (after Dao et al. 2022, without the single pass that a CPU gains nothing from).
+Blocks of a document's queries meet the keys up to their end, so that what lies after them is not computed, and all
+documents are one function with one backward pass (after Dao et al. 2022, without the single pass that a CPU gains
+nothing from).
 """
 
 from __future__ import annotations
@@ -15,12 +16,15 @@ import torch
 from luthier.model.attention import boundaries_of, document_attention
 from luthier.model.precision import compute_type
 
-ROWS = 256
-"""Queries of a block."""
+BLOCK = 512
+"""Bytes of a block's queries, of one feature each: 128 queries in fp32, 256 in bf16."""
 
 KEPT = 2048
 """Bytes of a query's weights up to which a document keeps them for the backward pass: 1024 tokens in bf16. Those of
 longer ones, which grow with the square of the length, are computed again."""
+
+LONG = 1024
+"""Tokens of a document from which on PyTorch's kernel is the faster one in fp32."""
 
 
 def attend(
@@ -41,11 +45,13 @@ def attend(
 ) -> tuple[torch.Tensor, None]:
     """``query`` [1, heads, T, size], ``key`` and ``value`` [1, kv_heads, T, size] -> [1, T, heads, size].
 
-    What it does not know (a window that a document exceeds, a prefix, dropout) goes the way of ``sdpa``.
+    What it does not know (a window that a document exceeds, a prefix, dropout) goes the way of ``sdpa``, and so do long
+    documents in fp32.
     """
     lengths = boundaries_of(module, document_lengths)
     windowed = sliding_window is not None and max(lengths) > sliding_window
-    if windowed or prefix is not None or dropout or softcap is not None or s_aux is not None:
+    slower = max(lengths) > LONG and compute_type(value) is torch.float32
+    if slower or windowed or prefix is not None or dropout or softcap is not None or s_aux is not None:
         return document_attention(
             module,
             query,
@@ -76,37 +82,45 @@ def in_blocks(
     """
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     kind = compute_type(value)
-    # Head by head in memory, products with a transposed side take half the time.
-    given = (one.squeeze(0).to(kind).contiguous() for one in (query, key, value))
+    given = (one.squeeze(0).to(kind) for one in (query, key, value))
     output: torch.Tensor = _Blocks.apply(*given, lengths, scale)  # type: ignore[no-untyped-call]
     return output.unsqueeze(0).to(query.dtype)
 
 
-def blocks(lengths: tuple[tuple[int, int], ...], width: int) -> Iterator[tuple[slice, slice, bool]]:
-    """(keys of a block, its queries, whether their weights, of so many bytes each, are kept).
+def documents(lengths: tuple[tuple[int, int], ...]) -> Iterator[tuple[slice, slice]]:
+    """Where each document's keys and its queries are.
 
-    >>> list(blocks(((0, 300), (2, 5)), 2))[1:]
-    [(slice(0, 300, None), slice(256, 300, None), True), (slice(300, 307, None), slice(300, 305, None), True)]
+    >>> list(documents(((0, 3), (2, 5))))
+    [(slice(0, 3, None), slice(0, 3, None)), (slice(3, 10, None), slice(3, 8, None))]
     """
     begin = at = 0
     for before, length in lengths:
-        for first in range(0, length, ROWS):
-            end = min(first + ROWS, length)
-            kept = (before + length) * width <= KEPT
-            yield slice(begin, begin + before + end), slice(at + first, at + end), kept
+        yield slice(begin, begin + before + length), slice(at, at + length)
         begin, at = begin + before + length, at + length
 
 
+def blocks(length: int, width: int) -> Iterator[tuple[int, int]]:
+    """Begin and end of each block of a document's queries, numbers of which take ``width`` bytes; the last one first.
+
+    >>> list(blocks(300, 4))
+    [(256, 300), (128, 256), (0, 128)]
+    """
+    rows = BLOCK // width
+    for begin in range((length - 1) // rows * rows, -1, -rows):
+        yield begin, min(begin + rows, length)
+
+
 @lru_cache
-def _later(kind: torch.dtype) -> torch.Tensor:
-    """[ROWS, ROWS]: minus infinity where a key comes after its query."""
-    return torch.full((ROWS, ROWS), -torch.inf, dtype=kind).triu_(1)
+def _later(rows: int, kind: torch.dtype) -> torch.Tensor:
+    """[rows, rows]: minus infinity where a key comes after its query."""
+    return torch.full((rows, rows), -torch.inf, dtype=kind).triu_(1)
 
 
 class _Blocks(torch.autograd.Function):
     """query [heads, T, size], key and value [kv_heads, C + T, size] -> [T, heads, size].
 
-    With P = softmax(q k^T) and o = P v: dv = P^T do, dP = do v^T, dS = P (dP - sum(dP P)), dq = dS k, dk = dS^T q.
+    With P = softmax(q k^T) and o = P v: dv = P^T do, dP = do v^T, dS = P (dP - sum(dP P)), dq = dS k, dk = dS^T q. The
+    last block of a document, which sees all of its keys, is the first one, so that its dk and dv begin the sums.
     """
 
     @staticmethod
@@ -119,45 +133,68 @@ class _Blocks(torch.autograd.Function):
         scale: float,
     ) -> torch.Tensor:
         heads, tokens, size = query.shape
-        groups = len(key)
+        output = query.new_empty(tokens, heads, size)
+        pieces, kept = [], []
         with torch.autocast(query.device.type, enabled=False):
-            scaled = (query * scale).view(groups, heads // groups, tokens, size)
-            output = torch.empty(tokens, heads, size, dtype=query.dtype)
-            placed = output.view(tokens, groups, heads // groups, size).permute(1, 2, 0, 3)
-            kept = []
-            for seen, asking, keeps in blocks(lengths, query.itemsize):
-                weights = _weights(scaled[:, :, asking], key[:, seen])
-                made = torch.bmm(weights.flatten(1, 2), value[:, seen])
-                placed[:, :, asking] = made.view(groups, heads // groups, -1, size)
-                kept += [weights] if keeps else []
-        ctx.save_for_backward(scaled, key, value, *kept)
+            for (before, length), (seen, asking) in zip(lengths, documents(lengths), strict=True):
+                own = _together(query[:, asking], scale).view(len(key), -1, length, size)
+                keys, values = _together(key[:, seen]), _together(value[:, seen])
+                pieces += [own, keys, values]
+                placed, keeps = output[asking], (before + length) * own.itemsize <= KEPT
+                for first, end in blocks(length, own.itemsize):
+                    weights = _weights(_rows(own, first, end), keys[:, : before + end], end - first)
+                    made = torch.bmm(weights, values[:, : before + end])
+                    placed[first:end] = made.view(heads, -1, size).transpose(0, 1)
+                    kept += [weights] if keeps else []
+        ctx.save_for_backward(*pieces, *kept)
         ctx.lengths, ctx.scale = lengths, scale
         return output
 
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        scaled, key, value, *kept = ctx.saved_tensors
-        groups, each, tokens, size = scaled.shape
-        with torch.autocast(key.device.type, enabled=False):
-            given = gradient.view(tokens, groups, each, size).permute(1, 2, 0, 3).contiguous()
-            of_query, of_key = torch.empty_like(scaled), torch.zeros_like(key)
-            of_value = torch.zeros(key.shape[1], groups, size, dtype=value.dtype).transpose(0, 1)
-            for seen, asking, keeps in blocks(ctx.lengths, key.itemsize):
-                keys, values, own = key[:, seen], value[:, seen], scaled[:, :, asking]
-                weights = kept.pop(0) if keeps else _weights(own, keys)
-                back, flat = given[:, :, asking].flatten(1, 2), weights.flatten(1, 2)
-                of_value[:, seen] += torch.bmm(flat.transpose(1, 2), back)
-                change = torch.bmm(back, values.transpose(1, 2))
-                change = torch._softmax_backward_data(change, flat, -1, flat.dtype)
-                of_query[:, :, asking] = torch.bmm(change, keys).view_as(own)
-                of_key[:, seen] += torch.bmm(change.transpose(1, 2), own.flatten(1, 2))
-        return of_query.mul_(ctx.scale).flatten(0, 1), of_key, of_value, None, None
+        lengths = ctx.lengths
+        saved = iter(ctx.saved_tensors)
+        pieces = [(next(saved), next(saved), next(saved)) for _ in lengths]
+        (groups, _, size), heads = pieces[0][1].shape, gradient.shape[1]
+        of_query = gradient.new_empty(gradient.shape)
+        of_key, of_value = (gradient.new_empty(sum(map(sum, lengths)), groups, size) for _ in range(2))
+        with torch.autocast(gradient.device.type, enabled=False):
+            places = zip(lengths, documents(lengths), pieces, strict=True)
+            for (before, length), (seen, asking), (own, keys, values) in places:
+                back = _together(gradient[asking].transpose(0, 1)).view_as(own)
+                placed, keeps = of_query[asking], (before + length) * own.itemsize <= KEPT
+                sums: list[torch.Tensor] = []
+                for first, end in blocks(length, own.itemsize):
+                    rows, upper = _rows(own, first, end), before + end
+                    weights = next(saved) if keeps else _weights(rows, keys[:, :upper], end - first)
+                    back_rows = _rows(back, first, end)
+                    change = torch.bmm(back_rows, values[:, :upper].transpose(1, 2))
+                    change = torch._softmax_backward_data(change, weights, -1, weights.dtype)
+                    made = torch.bmm(change, keys[:, :upper]).view(heads, -1, size).transpose(0, 1)
+                    torch.mul(made, ctx.scale, out=placed[first:end])
+                    products = (change.transpose(1, 2), rows), (weights.transpose(1, 2), back_rows)
+                    if sums:
+                        for total, (one, two) in zip(sums, products, strict=True):
+                            total[:, :upper].baddbmm_(one, two)
+                    else:
+                        sums = [torch.bmm(one, two) for one, two in products]
+                of_key[seen], of_value[seen] = (one.transpose(0, 1) for one in sums)
+        return of_query.transpose(0, 1), of_key.transpose(0, 1), of_value.transpose(0, 1), None, None
 
 
-def _weights(query: torch.Tensor, key: torch.Tensor) -> torch.Tensor:
-    """[groups, heads of each, n, size], [groups, m, size] -> softmax of the scores [groups, heads of each, n, m]; the
-    last n of the m keys are the queries' own."""
-    groups, each, rows, _ = query.shape
-    scores = torch.bmm(query.flatten(1, 2), key.transpose(1, 2)).view(groups, each, rows, -1)
-    scores[..., -rows:] += _later(scores.dtype)[:rows, :rows]
+def _together(given: torch.Tensor, scale: float = 1.0) -> torch.Tensor:
+    """[heads, n, size] in any order -> each head's numbers together, with which products take half the time."""
+    return torch.mul(given, scale, out=given.new_empty(given.shape))
+
+
+def _rows(given: torch.Tensor, first: int, end: int) -> torch.Tensor:
+    """[groups, heads of each, n, size] -> [groups, heads of each x rows, size]."""
+    return given[:, :, first:end].flatten(1, 2)
+
+
+def _weights(query: torch.Tensor, key: torch.Tensor, rows: int) -> torch.Tensor:
+    """[groups, heads of each x rows, size], [groups, m, size] -> softmax of the scores [groups, heads of each x rows,
+    m]; the last ``rows`` of the m keys are the queries' own."""
+    scores = torch.bmm(query, key.transpose(1, 2))
+    scores.view(len(scores), -1, rows, scores.shape[-1])[..., -rows:] += _later(rows, scores.dtype)
     return scores.softmax(-1)

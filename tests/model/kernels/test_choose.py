@@ -25,7 +25,7 @@ LIGER = changed(GPU, packages=frozenset({"liger_kernel"}))
     ("here", "adapter", "name", "why"),
     [
         (CPU, "none", "blocks", "blocks of matrix products"),
-        (CPU32, "none", "sdpa", ""),
+        (CPU32, "none", "blocks", "blocks of matrix products"),
         (CPU, "prefix", "sdpa", "blocks takes no prefix"),
         (changed(CPU, architecture="gemma2"), "none", "eager", "no soft cap"),
         (changed(CPU, architecture="gpt_oss"), "none", "eager", "no attention sinks"),
@@ -45,7 +45,7 @@ LIGER = changed(GPU, packages=frozenset({"liger_kernel"}))
         (changed(CPU, dropout=0.1), "none", "blocks", "blocks of matrix products"),
         (changed(FLASH, architecture="bloom"), "none", "alone", "flash does not fit into this model's own attention"),
         (changed(CPU, architecture="mamba"), "none", "alone", "blocks does not end the state"),
-        (changed(CPU32, closed=True), "none", "alone", "sdpa does not fit"),
+        (changed(CPU32, closed=True), "none", "alone", "blocks does not fit"),
         (changed(GPU, compute="fp32", packages=frozenset()), "none", "sdpa", "flash needs flash_attn"),
     ],
 )

@@ -22,7 +22,6 @@ PACKAGES = ("flash_attn", "liger_kernel", "triton")
 
 ORDER = {
     "cpu": ("blocks", "sdpa", "eager", "alone"),
-    "cpu in fp32": ("sdpa", "eager", "alone"),
     "cuda": ("flash", "varlen", "flex", "sdpa", "eager", "alone"),
 }
 """Attention kernels of a device, the fastest first."""
@@ -92,7 +91,7 @@ def choose_attention(wanted: str, here: Here, adapter: str = "none") -> Choice:
     lacking = lacks(wanted, here, adapter) if wanted != "auto" else ""
     if wanted != "auto" and not lacking:
         return Choice(wanted, TOLD[wanted])
-    order = ORDER["cpu in fp32" if (here.device, here.compute) == ("cpu", "fp32") else here.device]
+    order = ORDER[here.device]
     name = next(one for one in order if not lacks(one, here, adapter))
     faster = next((f"{one} {lacks(one, here, adapter)}" for one in order[: order.index(name)]), "")
     said = f"{wanted} {lacking}" if lacking else faster
