@@ -62,20 +62,20 @@ DELTA: dict[str, Any] = {
     "shared_expert_intermediate_size": 16,
 }
 KINDS: list[tuple[str, str, dict[str, Any]]] = [
-    ("llama", "sdpa", {}),
-    ("mistral", "sdpa", {"sliding_window": 4}),
-    ("qwen2", "sdpa", {}),
-    ("gpt2", "sdpa", {"attn_pdrop": 0.0, "embd_pdrop": 0.0, "resid_pdrop": 0.0}),
-    ("gptj", "sdpa", {"rotary_dim": 4}),
-    ("gpt_neox", "sdpa", {}),
-    ("gpt_bigcode", "sdpa", {"attn_pdrop": 0.0, "embd_pdrop": 0.0, "resid_pdrop": 0.0}),
-    ("opt", "sdpa", {"dropout": 0.0, "word_embed_proj_dim": 32, "ffn_dim": 48, "max_position_embeddings": 64}),
-    ("phi", "sdpa", {}),
+    ("llama", "blocks", {}),
+    ("mistral", "blocks", {"sliding_window": 4}),
+    ("qwen2", "blocks", {}),
+    ("gpt2", "blocks", {"attn_pdrop": 0.0, "embd_pdrop": 0.0, "resid_pdrop": 0.0}),
+    ("gptj", "blocks", {"rotary_dim": 4}),
+    ("gpt_neox", "blocks", {}),
+    ("gpt_bigcode", "blocks", {"attn_pdrop": 0.0, "embd_pdrop": 0.0, "resid_pdrop": 0.0}),
+    ("opt", "blocks", {"dropout": 0.0, "word_embed_proj_dim": 32, "ffn_dim": 48, "max_position_embeddings": 64}),
+    ("phi", "blocks", {}),
     ("gemma2", "eager", {"sliding_window": 6}),
-    ("gemma3_text", "sdpa", {"sliding_window": 6}),
+    ("gemma3_text", "blocks", {"sliding_window": 6}),
     ("gpt_oss", "eager", {**EXPERTS, "sliding_window": 128}),
-    ("mixtral", "sdpa", EXPERTS),
-    ("deepseek_v3", "sdpa", LATENT),
+    ("mixtral", "blocks", EXPERTS),
+    ("deepseek_v3", "blocks", LATENT),
     ("bloom", "alone", {"hidden_dropout": 0.0}),
     ("falcon", "alone", {"head_dim": ..., "num_key_value_heads": ...}),
     ("gpt_neo", "alone", {"num_layers": 2, "num_heads": 4, "attention_types": [[["global", "local"], 1]]}),
@@ -131,7 +131,7 @@ def test_documents_of_a_pack_are_isolated_and_causal(kind: str, kernel: str, ope
     torch.testing.assert_close(packed[7:15], shorter, rtol=0, atol=2e-5)
 
 
-@pytest.mark.parametrize("kind", [kind for kind, kernel, _ in KINDS if kernel != "sdpa"])
+@pytest.mark.parametrize("kind", [kind for kind, _, _ in KINDS])
 def test_packed_training_is_training_on_documents(kind: str, opened: Any) -> None:
     model, _ = opened(kind)
     method, parts = SupervisedFineTuning(), [document(length, 110) for length in (9, 4, 13)]
@@ -161,7 +161,7 @@ def test_a_leak_is_refused_before_the_first_step(kind: str, opened: Any) -> None
         check_isolation(leaky, compute=torch.float32)
 
 
-@pytest.mark.parametrize("kind", ["gemma2", "gpt_oss", "bloom", "mamba"])
+@pytest.mark.parametrize("kind", ["llama", "deepseek_v3", "gemma2", "gpt_oss", "bloom", "mamba"])
 def test_answers_share_their_prompt_without_seeing_one_another(kind: str, opened: Any) -> None:
     found = []
     for shared in (True, False):

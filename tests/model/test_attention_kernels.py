@@ -9,7 +9,7 @@ import torch
 
 from luthier.errors import ModelError
 from luthier.model import attention_blocks
-from luthier.model.attention import register
+from luthier.model.attention import document_attention, register
 from luthier.model.attention_flex import same_document
 from tests.model.kernels.models import assert_same_training, tiny
 
@@ -98,13 +98,13 @@ def test_long_documents_in_fp32_go_to_the_kernel_that_is_faster_with_them(
 ) -> None:
     monkeypatch.setattr(attention_blocks, "LONG", 12)
     whole: list[tuple[int, ...]] = []
-    own = attention_blocks.document_attention
+    own = document_attention
 
     def watched(*given: Any, **settings: Any) -> Any:
         whole.append(settings["document_lengths"])
         return own(*given, **settings)
 
-    monkeypatch.setattr(attention_blocks, "document_attention", watched)
+    monkeypatch.setattr("luthier.model.attention_blocks.document_attention", watched)
     model, ids = tiny("llama", "blocks").eval(), torch.arange(3, 8 + length)[None]
     torch.testing.assert_close(logits(model, ids, (5, length)), plainly(model, ids, (5, length)), rtol=0, atol=2e-5)
     assert set(whole) == ({(5, length)} if long else set())

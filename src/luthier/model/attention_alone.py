@@ -15,7 +15,7 @@ import torch
 from transformers import CONFIG_MAPPING, MODEL_FOR_CAUSAL_LM_MAPPING, PreTrainedModel
 
 from luthier.errors import ModelError
-from luthier.model.attention_branches import Branches, rows_of
+from luthier.model.documents import Branches, documents_of
 from luthier.model.kernels.architectures import OWN_ATTENTION, WITH_STATE
 
 
@@ -104,7 +104,7 @@ class _Alone:
             whole = self.body.get_input_embeddings()(ids)
         name, whole = ("input_ids", ids) if whole is None else ("inputs_embeds", whole)
         pieces = []
-        for parts, new in rows_of(told.lengths, told.branches):
+        for parts, new in documents_of(told.lengths, told.branches):
             row = torch.cat([whole[:, part] for part in parts], dim=1)
             output = self.own(**{name: row}, **others)
             pieces.append(output[0][:, -new:])

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from luthier.model.attention import boundaries_of, document_attention
+from luthier.model.documents import Document, documents_of
 from luthier.model.precision import compute_type
 
 BLOCK = 512
@@ -66,37 +67,25 @@ def attend(
             softcap=softcap,
             s_aux=s_aux,
         )
-    return in_blocks(query, key, value, tuple((0, length) for length in lengths), scaling), None
+    return in_blocks(query, key, value, tuple(documents_of(lengths, None)), scaling), None
 
 
 def in_blocks(
     query: torch.Tensor,
     key: torch.Tensor,
     value: torch.Tensor,
-    lengths: tuple[tuple[int, int], ...],
+    documents: tuple[Document, ...],
     scaling: float | None,
 ) -> torch.Tensor:
-    """``query`` [1, heads, T, size], ``key`` and ``value`` [1, kv_heads, C + T, size] -> [1, T, heads, size].
+    """query [1, heads, T, size], key [1, kv_heads, T, size], value [1, kv_heads, T, wide] -> [1, T, heads, wide].
 
-    ``lengths`` are, of each document, keys that come before its first query, and its queries, which have keys too.
+    The last part of each of ``documents`` is nobody else's; its queries are at the end of it.
     """
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     kind = compute_type(value)
     given = (one.squeeze(0).to(kind) for one in (query, key, value))
-    output: torch.Tensor = _Blocks.apply(*given, lengths, scale)  # type: ignore[no-untyped-call]
+    output: torch.Tensor = _Blocks.apply(*given, documents, scale)  # type: ignore[no-untyped-call]
     return output.unsqueeze(0).to(query.dtype)
-
-
-def documents(lengths: tuple[tuple[int, int], ...]) -> Iterator[tuple[slice, slice]]:
-    """Where each document's keys and its queries are.
-
-    >>> list(documents(((0, 3), (2, 5))))
-    [(slice(0, 3, None), slice(0, 3, None)), (slice(3, 10, None), slice(3, 8, None))]
-    """
-    begin = at = 0
-    for before, length in lengths:
-        yield slice(begin, begin + before + length), slice(at, at + length)
-        begin, at = begin + before + length, at + length
 
 
 def blocks(length: int, width: int) -> Iterator[tuple[int, int]]:
@@ -117,7 +106,7 @@ def _later(rows: int, kind: torch.dtype) -> torch.Tensor:
 
 
 class _Blocks(torch.autograd.Function):
-    """query [heads, T, size], key and value [kv_heads, C + T, size] -> [T, heads, size].
+    """query [heads, T, size], key [kv_heads, T, size] and value [kv_heads, T, wide] -> [T, heads, wide].
 
     With P = softmax(q k^T) and o = P v: dv = P^T do, dP = do v^T, dS = P (dP - sum(dP P)), dq = dS k, dk = dS^T q. The
     last block of a document, which sees all of its keys, is the first one, so that its dk and dv begin the sums.
@@ -129,40 +118,40 @@ class _Blocks(torch.autograd.Function):
         query: torch.Tensor,
         key: torch.Tensor,
         value: torch.Tensor,
-        lengths: tuple[tuple[int, int], ...],
+        documents: tuple[Document, ...],
         scale: float,
     ) -> torch.Tensor:
-        heads, tokens, size = query.shape
-        output = query.new_empty(tokens, heads, size)
+        heads, tokens, _ = query.shape
+        output = query.new_empty(tokens, heads, value.shape[2])
         pieces, kept = [], []
         with torch.autocast(query.device.type, enabled=False):
-            for (before, length), (seen, asking) in zip(lengths, documents(lengths), strict=True):
-                own = _together(query[:, asking], scale).view(len(key), -1, length, size)
-                keys, values = _together(key[:, seen]), _together(value[:, seen])
+            for parts, length in documents:
+                asking = _asking(parts, length)
+                own = torch.unflatten(_together(query, (asking,), scale), 0, (len(key), -1))
+                keys, values = _together(key, parts), _together(value, parts)
                 pieces += [own, keys, values]
-                placed, keeps = output[asking], (before + length) * own.itemsize <= KEPT
+                placed, before, keeps = output[asking], keys.shape[1] - length, _keeps(keys)
                 for first, end in blocks(length, own.itemsize):
                     weights = _weights(_rows(own, first, end), keys[:, : before + end], end - first)
                     made = torch.bmm(weights, values[:, : before + end])
-                    placed[first:end] = made.view(heads, -1, size).transpose(0, 1)
+                    placed[first:end] = made.view(heads, end - first, -1).transpose(0, 1)
                     kept += [weights] if keeps else []
         ctx.save_for_backward(*pieces, *kept)
-        ctx.lengths, ctx.scale = lengths, scale
+        ctx.documents, ctx.scale = documents, scale
         return output
 
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        lengths = ctx.lengths
         saved = iter(ctx.saved_tensors)
-        pieces = [(next(saved), next(saved), next(saved)) for _ in lengths]
-        (groups, _, size), heads = pieces[0][1].shape, gradient.shape[1]
-        of_query = gradient.new_empty(gradient.shape)
-        of_key, of_value = (gradient.new_empty(sum(map(sum, lengths)), groups, size) for _ in range(2))
+        pieces = [(next(saved), next(saved), next(saved)) for _ in ctx.documents]
+        tokens, heads, _ = gradient.shape
+        of_query = gradient.new_empty(tokens, heads, pieces[0][0].shape[3])
+        of_key, of_value = (gradient.new_empty(tokens, len(one), one.shape[2]) for one in pieces[0][1:])
         with torch.autocast(gradient.device.type, enabled=False):
-            places = zip(lengths, documents(lengths), pieces, strict=True)
-            for (before, length), (seen, asking), (own, keys, values) in places:
-                back = _together(gradient[asking].transpose(0, 1)).view_as(own)
-                placed, keeps = of_query[asking], (before + length) * own.itemsize <= KEPT
+            for (parts, length), (own, keys, values) in zip(ctx.documents, pieces, strict=True):
+                asking = _asking(parts, length)
+                back = torch.unflatten(_together(gradient.transpose(0, 1), (asking,)), 0, own.shape[:2])
+                placed, before, keeps = of_query[asking], keys.shape[1] - length, _keeps(keys)
                 sums: list[torch.Tensor] = []
                 for first, end in blocks(length, own.itemsize):
                     rows, upper = _rows(own, first, end), before + end
@@ -170,7 +159,7 @@ class _Blocks(torch.autograd.Function):
                     back_rows = _rows(back, first, end)
                     change = torch.bmm(back_rows, values[:, :upper].transpose(1, 2))
                     change = torch._softmax_backward_data(change, weights, -1, weights.dtype)
-                    made = torch.bmm(change, keys[:, :upper]).view(heads, -1, size).transpose(0, 1)
+                    made = torch.bmm(change, keys[:, :upper]).view(heads, end - first, -1).transpose(0, 1)
                     torch.mul(made, ctx.scale, out=placed[first:end])
                     products = (change.transpose(1, 2), rows), (weights.transpose(1, 2), back_rows)
                     if sums:
@@ -178,13 +167,37 @@ class _Blocks(torch.autograd.Function):
                             total[:, :upper].baddbmm_(one, two)
                     else:
                         sums = [torch.bmm(one, two) for one, two in products]
-                of_key[seen], of_value[seen] = (one.transpose(0, 1) for one in sums)
+                for whole, total in zip((of_key, of_value), sums, strict=True):
+                    _add_parts(whole, parts, total.transpose(0, 1))
         return of_query.transpose(0, 1), of_key.transpose(0, 1), of_value.transpose(0, 1), None, None
 
 
-def _together(given: torch.Tensor, scale: float = 1.0) -> torch.Tensor:
-    """[heads, n, size] in any order -> each head's numbers together, with which products take half the time."""
-    return torch.mul(given, scale, out=given.new_empty(given.shape))
+def _asking(parts: tuple[slice, ...], length: int) -> slice:
+    """Where a document's queries are: the last ``length`` tokens of its last part."""
+    return slice(parts[-1].stop - length, parts[-1].stop)
+
+
+def _keeps(keys: torch.Tensor) -> bool:
+    """Whether the weights of a document, whose ``keys`` are [groups, n, size], are kept for the backward pass."""
+    return keys.shape[1] * keys.itemsize <= KEPT
+
+
+def _together(given: torch.Tensor, parts: tuple[slice, ...], scale: float = 1.0) -> torch.Tensor:
+    """[heads, T, size] in any order -> the parts' [heads, n, size], each head's numbers together, with which products
+    take half the time."""
+    sizes = [part.stop - part.start for part in parts]
+    made = given.new_empty(len(given), sum(sizes), given.shape[2])
+    for part, piece in zip(parts, torch.split(made, sizes, 1), strict=True):
+        torch.mul(given[:, part], scale, out=piece)
+    return made
+
+
+def _add_parts(whole: torch.Tensor, parts: tuple[slice, ...], total: torch.Tensor) -> None:
+    """Bring [n, groups, size] to the parts of [T, groups, size]: the last one is new, those before it have sums."""
+    *shared, last = torch.split(total, [part.stop - part.start for part in parts])
+    for part, piece in zip(parts[:-1], shared, strict=True):
+        whole[part] += piece
+    whole[parts[-1]] = last
 
 
 def _rows(given: torch.Tensor, first: int, end: int) -> torch.Tensor:

@@ -8,7 +8,6 @@ the kernel of documents does the rest.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import lru_cache, partial
 from typing import Any
 
@@ -17,11 +16,9 @@ from transformers import AttentionInterface, AttentionMaskInterface
 
 from luthier.model.attention import boundaries_of
 from luthier.model.attention_blocks import in_blocks
+from luthier.model.documents import Branches, documents_of
 
 NAME = "luthier_branches"
-
-Branches = tuple[tuple[int, ...], ...]
-"""Of each document the lengths of its prompt and of each answer to it."""
 
 
 def _branch_attention(
@@ -46,8 +43,7 @@ def _branch_attention(
     windowed = window is not None and max(map(sum, branches)) > window
     special = windowed or others.get("dropout") or others.get("softcap") is not None or others.get("s_aux") is not None
     if query.device.type == "cpu" and not special:
-        places, lengths = _keys(branches, query.device)
-        return in_blocks(query, key[:, :, places], value[:, :, places], lengths, others.get("scaling")), None
+        return in_blocks(query, key, value, tuple(documents_of((), branches)), others.get("scaling")), None
     places, wanted, whole = _repeated(branches, query.device)
     query, key, value = (one[:, :, places] for one in (query, key, value))
     output, _ = AttentionInterface()[documents](
@@ -57,43 +53,15 @@ def _branch_attention(
 
 
 @lru_cache(maxsize=8)
-def _keys(branches: Branches, device: torch.device) -> tuple[torch.Tensor, tuple[tuple[int, int], ...]]:
-    """Which keys stand before the queries of each branch and among them, and how many of each: the prompt with its
-    first answer is one document, every other answer has the prompt's keys before it."""
-    rows = [(_places(parts), new) for parts, new in rows_of((), branches)]
-    return torch.cat([one for one, _ in rows]).to(device), tuple((len(one) - new, new) for one, new in rows)
-
-
-@lru_cache(maxsize=8)
 def _repeated(branches: Branches, device: torch.device) -> tuple[torch.Tensor, torch.Tensor, tuple[int, ...]]:
     """(places in the pack of documents that do not branch, which of them each token of the pack is, their lengths)."""
-    rows = [(_places(parts), new) for parts, new in rows_of((), branches)]
+    rows = [(_places(parts), new) for parts, new in documents_of((), branches)]
     wanted = torch.cat([torch.arange(len(one)) >= len(one) - new for one, new in rows]).nonzero()[:, 0]
     return torch.cat([one for one, _ in rows]).to(device), wanted.to(device), tuple(len(one) for one, _ in rows)
 
 
 def _places(parts: tuple[slice, ...]) -> torch.Tensor:
     return torch.cat([torch.arange(part.start, part.stop) for part in parts])
-
-
-def rows_of(lengths: tuple[int, ...], branches: Branches | None) -> Iterator[tuple[tuple[slice, ...], int]]:
-    """(parts of the pack that make up a document, how many of its last tokens stand in no document before it).
-
-    A prompt with its first answer is a document, and so is the prompt with each other answer.
-
-    >>> list(rows_of((2, 3), None))
-    [((slice(0, 2, None),), 2), ((slice(2, 5, None),), 3)]
-    >>> list(rows_of((6,), ((3, 1, 2),)))
-    [((slice(0, 4, None),), 4), ((slice(0, 3, None), slice(4, 6, None)), 2)]
-    """
-    at = 0
-    for prompt, first, *rest in branches or [(0, length) for length in lengths]:
-        end = at + prompt + first
-        yield (slice(at, end),), prompt + first
-        for length in rest:
-            yield (slice(at, at + prompt), slice(end, end + length)), length
-            end += length
-        at = end
 
 
 def _attend(documents: str, module: torch.nn.Module, *words: Any, branches: Any = None, **others: Any) -> Any:
