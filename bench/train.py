@@ -5,7 +5,8 @@ cut to [12, 2048], 200 tokens on average, the last 55 % of each trained on). ``-
 Every contender has the same weights, rows, tokens a step (2 packs of 2,048, or as many rows as fill them) and threads,
 and is a process of its own, which lives through all rounds and takes its steps when it is asked to: three in a turn if
 it is ours, else one. Each measures the machine's own product of 2048^3 numbers between its steps, since other work on
-the cores falls on both alike. Speed is in real tokens, padding not counted.
+the cores falls on both alike. Speed is in real tokens, padding not counted. On a processor without bf16 instructions
+ours computes in fp32 what is asked for in bf16, as a run does there.
 Useful operations are 6 for each inner weight and token, 6 for each weight of the output layer and *trained* token, and
 those of causal attention within documents (12 x heads x head size x layers x half the squared lengths). Medians of all
 steps but a contender's first two. Everything together holds some 18 GB.
@@ -23,6 +24,8 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from luthier.plan.compute import compute_here, device_here
 
 COMMON = """
 import json, os, resource, sys, time
@@ -292,7 +295,8 @@ def main(rounds: int, trl: str | None, precisions: list[str], out: Path | None, 
             contenders: dict[str, Contender] = {}
             for name, python, program, setting in field(trl):
                 if not only or any(word in name for word in only):
-                    contenders[name] = Contender(folder, python, program, precision, setting)
+                    computed = compute_here(precision, device_here("auto")) if program is OURS else precision
+                    contenders[name] = Contender(folder, python, program, computed, setting)
                     for _ in range(2):
                         contenders[name].step()
             for number in range(rounds):

@@ -121,7 +121,8 @@ class _Lora(torch.autograd.Function):
     B [out, r] -> each layer's [..., out].
 
     With g the gradient of an output: dB = s g^T x A^T, dA = s (g B)^T x, dx = g W + s g B A; after dropout the last
-    term is that of its own input.
+    term is that of its own input. The gradients of A and B are made with their narrow side as columns: MKL shares rows
+    out among its threads.
     """
 
     @staticmethod
@@ -166,11 +167,11 @@ class _Lora(torch.autograd.Function):
                 gradient = gradients[place].flatten(0, -2)
                 torch.mm(gradient, up.to(kind), out=of_part)
                 found[0].append(gradient.sum(0).to(ctx.biases[place]) if of_biases[place] else None)
-                found[2].append(torch.mm(part.t(), gradient).to(up.dtype).t() if of_ups[place] else None)
+                found[2].append(torch.mm(gradient.t(), part).to(up.dtype) if of_ups[place] else None)
                 if of_x:
                     moved = torch.addmm(weight, up, down, alpha=scale) if ctx.added else weight.to(kind)
                     back = torch.mm(gradient, moved) if back is None else back.addmm_(gradient, moved)
-            together = torch.split(torch.mm(of_inner.t(), flat), ranks) if any(of_downs) else [None] * count
+            together = torch.split(torch.mm(flat.t(), of_inner).t(), ranks) if any(of_downs) else [None] * count
             for one, down, scale, asked in zip(together, downs, ctx.scales, of_downs, strict=True):
                 found[1].append((one * scale).to(down.dtype) if asked else None)
             if of_dropped:
