@@ -70,6 +70,8 @@ WRONG: list[tuple[str, dict[str, Any], str, str]] = [
     ("llama", {"rank_pattern": {"k_projj": 3}}, "adapter.rank_pattern", "did you mean k_proj?"),
     ("llama", {"targets": ["q_proj"], "alpha_pattern": {"k_proj": 3}}, "adapter.alpha_pattern", "did you mean q_proj?"),
     ("gpt2", {"targets": ["c_atn"]}, "adapter.targets", "did you mean c_attn?"),
+    ("qwen3_moe", {"targets": ["q_proj", "v_projj"]}, "adapter.targets", "did you mean v_proj?"),
+    ("mixtral", {"kind": "ia3", "targets": ["w2"]}, "adapter.targets", "use some of"),
 ]
 
 
@@ -88,10 +90,27 @@ def test_a_name_that_matches_nothing_is_refused_with_the_one_that_was_meant(
     assert remedy in fault.remedy
 
 
-def test_names_of_experts_are_refused_when_the_model_is_there(models: dict[str, Path]) -> None:
-    recipe = recipe_of(models["qwen3_moe"], targets=["q_proj", "v_projj"])
-    assert list(layer_faults(recipe)) == []
-    with pytest.raises(ModelError, match="did you mean v_proj"):
+UNFIT: list[tuple[str, dict[str, Any], str, str]] = [
+    ("qwen3_moe", {"targets": ["q_proj", "gate_proj"]}, "adapter.targets", "name up_proj as well"),
+    ("mixtral", {"targets": ["w3", "w2"]}, "adapter.targets", "name w1 as well"),
+    ("mixtral", {"targets": ["w2"], "dropout": 0.1}, "adapter.dropout", "set adapter.dropout: 0, or name layers"),
+    ("mixtral", {"targets": ["gate"], "dropout": 0.1}, "adapter.dropout", "set adapter.dropout: 0, or name layers"),
+    ("qwen3_moe", {"targets": "all-linear", "dora": True}, "adapter.dora", "set adapter.dora: false"),
+    ("mixtral", {"kind": "ia3", "targets": ["q_proj", "gate"]}, "adapter.targets", "use some of: k_proj"),
+    ("llama", {"kind": "ia3", "targets": ["embed_tokens"]}, "adapter.targets", "use some of: down_proj"),
+    ("llama", {"targets": ["q_proj", "norm"]}, "adapter.targets", "use some of: down_proj"),
+]
+
+
+@pytest.mark.parametrize(("architecture", "adapter", "key", "remedy"), UNFIT)
+def test_a_layer_that_can_have_no_such_adapter_is_refused_before_it_is_loaded(
+    architecture: str, adapter: dict[str, Any], key: str, remedy: str, models: dict[str, Path]
+) -> None:
+    recipe = recipe_of(models[architecture], **adapter)
+    [planned] = layer_faults(recipe)
+    assert planned.place == key
+    assert remedy in planned.remedy
+    with pytest.raises(ModelError):
         put_on(recipe)
 
 

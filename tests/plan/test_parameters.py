@@ -8,13 +8,25 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, GPTNeoXConfig, LlamaConfig, MixtralConfig, PretrainedConfig, Qwen2Config
+from transformers import (
+    AutoModelForCausalLM,
+    DeepseekV3Config,
+    GPT2Config,
+    GPTNeoXConfig,
+    GptOssConfig,
+    LlamaConfig,
+    MixtralConfig,
+    PretrainedConfig,
+    Qwen2Config,
+    Qwen3MoeConfig,
+)
 
 from luthier.model.adapters import add_adapter
 from luthier.model.load import build_model
 from luthier.model.shape import Shape, shape_of_directory
+from luthier.plan.adapted import adapted_layers
 from luthier.plan.memory import activation_bytes, peak_memory, weight_bytes
-from luthier.plan.parameters import adapted_layers, trainable_parameters, with_rows
+from luthier.plan.parameters import trainable_parameters, with_rows
 from luthier.plan.plan import quantised_otherwise
 from luthier.recipe import Recipe
 from luthier.recipe.validate import build
@@ -28,11 +40,32 @@ COMMON: dict[str, Any] = {
     "bos_token_id": None,
     "eos_token_id": None,
 }
+LATENT: dict[str, Any] = {
+    "q_lora_rank": 16,
+    "kv_lora_rank": 16,
+    "qk_rope_head_dim": 8,
+    "qk_nope_head_dim": 8,
+    "v_head_dim": 8,
+    "n_routed_experts": 4,
+    "n_group": 1,
+    "topk_group": 1,
+    "first_k_dense_replace": 1,
+}
+EXPERTS: dict[str, PretrainedConfig] = {
+    "mixtral": MixtralConfig(**COMMON, num_local_experts=4, num_key_value_heads=2),
+    "qwen3_moe": Qwen3MoeConfig(**COMMON, num_experts=4, num_experts_per_tok=2, moe_intermediate_size=16, head_dim=8),
+    "gpt_oss": GptOssConfig(**COMMON, num_local_experts=4, num_experts_per_tok=2, num_key_value_heads=2, head_dim=8),
+    "deepseek_v3": DeepseekV3Config(**COMMON, **LATENT, num_experts_per_tok=2, moe_intermediate_size=16),
+}
 CONFIGS: dict[str, PretrainedConfig] = {
     "llama": LlamaConfig(**COMMON, num_key_value_heads=2, tie_word_embeddings=True),
     "qwen2": Qwen2Config(**COMMON, num_key_value_heads=2),
     "neox": GPTNeoXConfig(**COMMON),
 }
+
+TURNED = GPT2Config(
+    vocab_size=101, n_embd=32, n_layer=2, n_head=4, n_positions=64, bos_token_id=None, eos_token_id=None
+)
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +74,14 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     for name, config in CONFIGS.items():
         AutoModelForCausalLM.from_config(config).save_pretrained(root / name)
     return {name: root / name for name in CONFIGS}
+
+
+@pytest.fixture(scope="module")
+def experts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    root = tmp_path_factory.mktemp("experts")
+    for name, config in EXPERTS.items():
+        AutoModelForCausalLM.from_config(config).save_pretrained(root / name)
+    return {name: root / name for name in EXPERTS}
 
 
 def recipe_of(path: Path, **sections: Any) -> Recipe:
@@ -97,6 +138,75 @@ def test_targets_mean_to_us_what_they_mean_to_peft(models: dict[str, Path], adap
     assert recipe.model.path is not None
     shape = shape_of_directory(Path(recipe.model.path))
     assert trainable_parameters(recipe, shape) == really_trained(recipe) > 0
+
+
+@pytest.mark.parametrize("architecture", EXPERTS)
+@pytest.mark.parametrize(
+    "adapter",
+    [
+        {"kind": "none"},
+        {"kind": "lora", "targets": "all-linear"},
+        {"kind": "lora", "targets": "all-linear", "bias": "all"},
+        {"kind": "lora", "targets": ["o_proj"], "modules_to_save": ["mlp"]},
+        {"kind": "ia3", "targets": "all-linear"},
+    ],
+    ids=["none", "lora", "biases", "beside", "ia3"],
+)
+def test_what_trains_beside_experts_in_one_tensor_is_counted(
+    experts: dict[str, Path], architecture: str, adapter: dict[str, Any]
+) -> None:
+    recipe = recipe_of(experts[architecture], adapter=adapter)
+    assert trainable_parameters(recipe, shape_of_directory(experts[architecture])) == really_trained(recipe) > 0
+
+
+@pytest.mark.parametrize(
+    ("architecture", "targets"),
+    [
+        ("mixtral", ["q_proj", "w1", "w2", "w3"]),
+        ("mixtral", ["w2", "gate"]),
+        ("mixtral", r".*layers\.0\.self_attn\.o_proj"),
+        ("qwen3_moe", ["q_proj", "gate_proj", "up_proj", "down_proj"]),
+        ("qwen3_moe", r".*experts\.(gate|up)_proj"),
+        ("deepseek_v3", ["o_proj", "gate_proj", "up_proj", "down_proj"]),
+        ("deepseek_v3", ["down_proj"]),
+    ],
+    ids=str,
+)
+def test_targets_among_experts_mean_to_us_what_they_mean_to_peft(
+    experts: dict[str, Path], architecture: str, targets: Any
+) -> None:
+    recipe = recipe_of(experts[architecture], adapter={"kind": "lora", "targets": targets})
+    assert trainable_parameters(recipe, shape_of_directory(experts[architecture])) == really_trained(recipe) > 0
+
+
+@pytest.mark.parametrize("pattern", ["experts.gate_up_proj", "down_proj", ".*"])
+def test_experts_have_ranks_of_their_own(experts: dict[str, Path], pattern: str) -> None:
+    adapter = {"kind": "lora", "targets": ["o_proj", "gate_proj", "up_proj", "down_proj"], "rank_pattern": {pattern: 3}}
+    recipe = recipe_of(experts["qwen3_moe"], adapter=adapter)
+    assert trainable_parameters(recipe, shape_of_directory(experts["qwen3_moe"])) == really_trained(recipe) > 0
+
+
+@pytest.mark.parametrize("architecture", [*CONFIGS, "gpt2"])
+@pytest.mark.parametrize("end", ["input", "output"])
+@pytest.mark.parametrize("adapter", [{}, {"dora": True}, {"rank": 3}], ids=str)
+def test_an_adapter_on_the_embedding_or_the_output_layer_is_counted(
+    tmp_path: Path, architecture: str, end: str, adapter: dict[str, Any]
+) -> None:
+    """DoRA has one magnitude per feature of an embedding, one per token of the output layer."""
+    model = AutoModelForCausalLM.from_config({**CONFIGS, "gpt2": TURNED}[architecture])
+    model.save_pretrained(tmp_path)
+    layer = model.get_input_embeddings() if end == "input" else model.get_output_embeddings()
+    name = next(name for name, one in model.named_modules() if one is layer).rpartition(".")[2]
+    beside = {"neox": "query_key_value", "gpt2": "c_attn"}.get(architecture, "q_proj")
+    recipe = recipe_of(tmp_path, adapter={"kind": "lora", "targets": [beside, name], **adapter})
+    assert trainable_parameters(recipe, shape_of_directory(tmp_path)) == really_trained(recipe) > 0
+
+
+@pytest.mark.parametrize("adapter", [{"kind": "ia3"}, {"kind": "lora", "dora": True}], ids=["ia3", "dora"])
+def test_outputs_of_layers_that_store_their_weights_turned_are_counted(tmp_path: Path, adapter: dict[str, Any]) -> None:
+    AutoModelForCausalLM.from_config(TURNED).save_pretrained(tmp_path)
+    recipe = recipe_of(tmp_path, adapter={"targets": "all-linear", **adapter})
+    assert trainable_parameters(recipe, shape_of_directory(tmp_path)) == really_trained(recipe) > 0
 
 
 @pytest.mark.parametrize("architecture", CONFIGS)
@@ -163,7 +273,7 @@ def _held(model: torch.nn.Module) -> Iterator[torch.Tensor]:
 
 def test_a_name_is_a_whole_part_of_a_layers_name(models: dict[str, Path]) -> None:
     recipe = recipe_of(models["llama"], adapter={"kind": "lora", "targets": ["proj", "up_proj"]})
-    layers = adapted_layers(recipe, shape_of_directory(models["llama"]))
+    layers = adapted_layers(recipe.adapter, shape_of_directory(models["llama"]))
     assert layers == {f"model.layers.{layer}.mlp.up_proj": (48, 32) for layer in range(3)}
 
 

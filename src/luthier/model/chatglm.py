@@ -161,18 +161,17 @@ def check_tensors(glm: Mapping[str, Any], sizes: Mapping[str, tuple[int, ...]], 
 
 def glm_parameters(
     glm: Mapping[str, Any], parameters: Mapping[str, tuple[tuple[int, ...], int]], place: str
-) -> dict[str, tuple[tuple[int, ...], int]]:
-    """The parameters of a checkpoint, (dimensions, bytes per number) by name, under GLM's names.
+) -> tuple[dict[str, tuple[tuple[int, ...], int]], dict[str, tuple[str, ...]]]:
+    """The parameters of a checkpoint, (dimensions, bytes per number) by name, under GLM's names; and the checkpoint's
+    own name of each.
 
     Raises:
         ModelError: see ``check_tensors``.
     """
     becomes = check_tensors(glm, {name: dimensions for name, (dimensions, _) in parameters.items()}, place)
-    return {
-        new: ((rows, *parameters[name][0][1:]), parameters[name][1])
-        for name, parts in becomes.items()
-        for new, rows in parts
-    }
+    named = [(name, new, rows) for name, parts in becomes.items() for new, rows in parts]
+    found = {new: ((rows, *parameters[name][0][1:]), parameters[name][1]) for name, new, rows in named}
+    return found, {new: (name,) for name, new, _ in named}
 
 
 def native_names(adapter: Adapter, architecture: str) -> Adapter:

@@ -72,7 +72,7 @@ def beside_rows(adapter: Adapter, embedding: str, output: str, *, tied: bool) ->
         )
     targets = adapter.targets
     for whole, end in zip(saved, (embedding, output), strict=True):
-        if not whole and not (isinstance(targets, str) and _is_all(targets)) and targeted(targets, end):
+        if not whole and not (isinstance(targets, str) and is_all(targets)) and targeted(targets, end):
             name = end.rpartition(".")[2]
             yield Fault(
                 f"rows of new tokens train in {name}, which cannot have an adapter as well",
@@ -83,7 +83,7 @@ def beside_rows(adapter: Adapter, embedding: str, output: str, *, tied: bool) ->
 
 def left_out(adapter: Adapter, architecture: str) -> tuple[str, ...]:
     """Layers that all-linear does not mean in an architecture."""
-    whole = isinstance(adapter.targets, str) and _is_all(adapter.targets)
+    whole = isinstance(adapter.targets, str) and is_all(adapter.targets)
     return WEIGHT_ALONE if architecture in MAMBA and adapter.kind == "lora" and whole else ()
 
 
@@ -117,7 +117,7 @@ def _named(adapter: Adapter) -> tuple[str, ...]:
 
 
 def _pattern(pattern: str, modules: Collection[str]) -> Iterator[Fault]:
-    if not _is_all(pattern) and not any(re.fullmatch(pattern, module) for module in modules):
+    if not is_all(pattern) and not any(re.fullmatch(pattern, module) for module in modules):
         reason = f"the expression {pattern!r} is no layer's whole name"
         yield Fault(reason, "adapter.targets", f"write a list of names, or .*{pattern}")
 
@@ -125,11 +125,12 @@ def _pattern(pattern: str, modules: Collection[str]) -> Iterator[Fault]:
 def targeted(targets: tuple[str, ...] | str, module: str) -> bool:
     """Whether an adapter's targets mean a layer, by its full name."""
     if isinstance(targets, str):
-        return _is_all(targets) or bool(re.fullmatch(targets, module))
+        return is_all(targets) or bool(re.fullmatch(targets, module))
     return any(_is(name, module) for name in targets)
 
 
-def _is_all(targets: str) -> bool:
+def is_all(targets: str) -> bool:
+    """Whether targets mean every linear layer."""
     return targets.lower() == "all-linear"
 
 

@@ -4,25 +4,32 @@ from __future__ import annotations
 
 import json
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from luthier.errors import ModelError
+from luthier.model.as_loaded import Parameters, Sources, as_loaded
 from luthier.model.chatglm import glm_config, glm_parameters
 from luthier.model.kernels.architectures import dropout_of
+from luthier.model.last_layers import EMBEDDINGS, OUTPUTS
+from luthier.model.layer_names import FUSED
 from luthier.model.safe import check_model, inside
 from luthier.recipe.model import Scratch
 
-Parameters = dict[str, tuple[tuple[int, ...], int]]
-"""Name -> (dimensions, bytes per number)."""
-
 BYTES = {"F64": 8, "F32": 4, "BF16": 2, "F16": 2, "I64": 8, "I32": 4, "I8": 1, "U8": 1, "F8_E4M3": 1, "F8_E5M2": 1}
+
+ENDS = ("embed", "wte", "wpe", "lm_head", "output_layer")
+"""Parts of the names of embeddings and output layers."""
+
+ROUTERS = ("gate", "router")
+"""Names, beside a layer's experts, of what shares tokens out among them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """A decoder's dimensions and its parameters: name -> (dimensions, bytes per number as stored)."""
+    """A decoder's dimensions, and the parameters of the model: name -> (dimensions, bytes per number as stored)."""
 
     architecture: str
     hidden: int
@@ -35,6 +42,9 @@ class Shape:
     parameters: Parameters
     dropout: float = 0.0
     """Of attention's weights."""
+    used_experts: int = 0
+    """Experts of a layer that a token goes through; 0 is all."""
+    sources: Sources = field(default_factory=dict)
 
     @property
     def count(self) -> int:
@@ -52,22 +62,62 @@ class Shape:
             )
         )
 
-    def packable(self) -> dict[str, tuple[int, int]]:
-        """The linear layers that quantisation packs: experts are one parameter in memory, which it leaves alone."""
-        return {name: size for name, size in self.linear().items() if ".experts." not in name}
-
     def linear(self) -> dict[str, tuple[int, int]]:
-        """The weights of linear layers but the output layer: name of the layer -> (out, in)."""
-        found: dict[str, tuple[int, int]] = {}
-        for name, (dimensions, _) in self.parameters.items():
-            layer, _, kind = name.rpartition(".")
-            if (
-                kind == "weight"
-                and len(dimensions) == 2
-                and not any(part in layer for part in ("embed", "wte", "wpe", "lm_head", "output_layer"))
-            ):
-                found[layer] = (dimensions[0], dimensions[1])
+        """The weights of linear layers but the output layer, as they are stored: name of the layer -> dimensions."""
+        return {
+            layer: size for layer, size in self._matrices().items() if not _is_end(layer) and not self._routes(layer)
+        }
+
+    def ends(self) -> dict[str, tuple[int, int]]:
+        """The embeddings, and the output layer even where it is the embedding's own: name -> (rows, columns)."""
+        found = {layer: size for layer, size in self._matrices().items() if _is_end(layer)}
+        tied = next(
+            (size for layer, size in found.items() if layer.endswith(EMBEDDINGS)), (self.vocabulary, self.hidden)
+        )
+        return {OUTPUTS[0]: tied, **found}
+
+    def routers(self) -> dict[str, tuple[int, int]]:
+        """The weights that share tokens out among experts, which are no linear layers: parameter -> (out, in)."""
+        return {f"{layer}.weight": size for layer, size in self._matrices().items() if self._routes(layer)}
+
+    def experts(self) -> dict[str, tuple[int, int, int]]:
+        """The matrices of a layer's experts, in one tensor: parameter -> (experts, and two dimensions of each)."""
+        return {
+            name: (dimensions[0], dimensions[1], dimensions[2])
+            for name, (dimensions, _) in self.parameters.items()
+            if len(dimensions) == 3 and name.rpartition(".")[0].endswith(".experts")
+        }
+
+    def products(self) -> dict[str, int]:
+        """The weights that a token is multiplied by on its way to the output layer: parameter -> their number."""
+        found = {f"{layer}.weight": rows * columns for layer, (rows, columns) in self.linear().items()}
+        found |= {name: rows * columns for name, (rows, columns) in self.routers().items()}
+        for name, (experts, rows, columns) in self.experts().items():
+            found[name] = (min(self.used_experts, experts) or experts) * rows * columns
         return found
+
+    def modules(self) -> list[str]:
+        """The names of the modules that hold parameters, and of those around them; "score" is a reward model's."""
+        found = dict.fromkeys([OUTPUTS[0], "score"])
+        for parameter in self.parameters:
+            parts = parameter.split(".")[:-1]
+            found |= dict.fromkeys(".".join(parts[:end]) for end in range(1, len(parts) + 1))
+        return list(found)
+
+    def _matrices(self) -> dict[str, tuple[int, int]]:
+        return {
+            name.removesuffix(".weight"): (dimensions[0], dimensions[1])
+            for name, (dimensions, _) in self.parameters.items()
+            if name.endswith(".weight") and len(dimensions) == 2
+        }
+
+    def _routes(self, layer: str) -> bool:
+        parent, _, leaf = layer.rpartition(".")
+        return leaf in ROUTERS and any(f"{parent}.experts.{name}" in self.parameters for name in FUSED)
+
+
+def _is_end(layer: str) -> bool:
+    return any(part in layer for part in ENDS)
 
 
 def _product(dimensions: tuple[int, ...]) -> int:
@@ -124,15 +174,20 @@ def shape_of_directory(directory: Path) -> Shape:
             place=str(directory),
             remedy="save the model with transformers' save_pretrained; pickled .bin files are never opened",
         )
+    sources: Sources
     if config.get("model_type") == "chatglm":
         config = glm_config(config, str(directory))
-        parameters = glm_parameters(config, parameters, str(directory))
+        parameters, sources = glm_parameters(config, parameters, str(directory))
+    else:
+        parameters, sources = as_loaded(parameters, str(config.get("model_type")))
     if config.get("tie_word_embeddings"):
         parameters.pop("lm_head.weight", None)
-    return _shape(config, parameters, str(directory))
+    return _shape(config, parameters, str(directory), sources)
 
 
-def _shape(config: dict[str, Any], parameters: Parameters, place: str) -> Shape:
+def _shape(
+    config: dict[str, Any], parameters: Parameters, place: str, sources: Sources = MappingProxyType({})
+) -> Shape:
     hidden = _first(config, place, "hidden_size", "n_embd", "d_model")
     # A model without attention has no heads.
     heads = _first({"num_heads": 1, **config}, place, "num_attention_heads", "n_head", "n_heads", "num_heads")
@@ -147,6 +202,8 @@ def _shape(config: dict[str, Any], parameters: Parameters, place: str) -> Shape:
         vocabulary=_first(config, place, "vocab_size", "padded_vocab_size"),
         parameters=parameters,
         dropout=dropout_of(config),
+        used_experts=int(config.get("num_experts_per_tok") or 0),
+        sources=sources,
     )
 
 

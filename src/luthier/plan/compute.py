@@ -16,7 +16,8 @@ from pathlib import Path
 from luthier.data.cache import content_key
 from luthier.environment import cache_folder, cores
 from luthier.model.shape import Shape
-from luthier.plan.parameters import adapted_layers, lora_matrices, trains
+from luthier.plan.adapted import adapted_layers
+from luthier.plan.parameters import lora_matrices, trains
 from luthier.plan.preferences import reference_of
 from luthier.recipe import Recipe
 
@@ -47,10 +48,10 @@ def operations(recipe: Recipe, shape: Shape, tokens: int, targets: int, squared:
     if adapter.kind == "prompt":
         tokens += adapter.virtual_tokens * documents
     lowest, total = _lowest(recipe, shape), 0.0
-    for layer, (rows, columns) in shape.linear().items():
-        below = 2.0 if lowest < _place(layer) else 0.0
-        own = 2.0 if trains(recipe, f"{layer}.weight", shape) else 0.0
-        total += (2.0 + again + below + own) * rows * columns * tokens
+    for name, weights in shape.products().items():
+        below = 2.0 if lowest < _place(name) else 0.0
+        own = 2.0 if trains(recipe, name, shape) else 0.0
+        total += (2.0 + again + below + own) * weights * tokens
     contexts = squared + (2.0 * adapter.virtual_tokens * tokens if adapter.kind == "prefix" else 0.0)
     backward = sum(lowest <= (number, ATTENTION) for number in range(shape.layers))
     total += contexts * shape.heads * shape.head_size * ((2.0 + again) * shape.layers + 4.0 * backward)
@@ -59,8 +60,9 @@ def operations(recipe: Recipe, shape: Shape, tokens: int, targets: int, squared:
     output = "lm_head.weight" if "lm_head.weight" in shape.parameters else "model.embed_tokens.weight"
     ends = 2.0 + 2.0 * (lowest < (shape.layers, 1)) + 2.0 * trains(recipe, output, shape)
     if reference_of(recipe):
-        weights = sum(rows * columns for rows, columns in shape.linear().values())
-        total += 2.0 * (weights * tokens + contexts * shape.heads * shape.head_size * shape.layers)
+        total += 2.0 * (
+            sum(shape.products().values()) * tokens + contexts * shape.heads * shape.head_size * shape.layers
+        )
         ends += 2.0
     return total + ends * shape.vocabulary * shape.hidden * targets
 
@@ -73,7 +75,7 @@ def _lowest(recipe: Recipe, shape: Shape) -> Place:
         return (-1, 0)
     trained = [_place(name, shape.layers) for name in shape.parameters if trains(recipe, name, shape)]
     trained += [(0, ATTENTION)] if kind == "prefix" else []
-    trained += [_place(name) for name in adapted_layers(recipe, shape)] if kind in ("lora", "ia3") else []
+    trained += [_place(name) for name in adapted_layers(recipe.adapter, shape)] if kind in ("lora", "ia3") else []
     return min(trained, default=(shape.layers, 1))
 
 

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from luthier.errors import Fault, ModelError
-from luthier.model.chatglm import LIKE_LLAMA, native_names
+from luthier.model.as_loaded import BODIES
+from luthier.model.chatglm import native_names
 from luthier.model.last_layers import EMBEDDINGS, OUTPUTS
-from luthier.model.layer_names import EXPERTS, NO_EXPERTS, absent, beside_rows, bypassed, misnamed
+from luthier.model.layer_names import EXPERTS, NO_EXPERTS, absent, beside_rows, bypassed, misnamed, targeted, with_parts
 from luthier.model.shape import Shape, shape_of_directory
-from luthier.plan.parameters import adapted_layers
+from luthier.plan.adapted import adapted_layers, halves, on_parameters
 from luthier.recipe import Recipe
-
-SAME_NAMES = (
-    *LIKE_LLAMA,
-    *("glm", "gemma3_text", "phi", "phi3", "gpt2", "opt", "bloom", "falcon", "gpt_neox", "mamba", "mamba2"),
-)
-"""Architectures whose checkpoints call the layers as transformers does, but for the output layer; of the others the
-names are known when the model is there."""
+from luthier.recipe.adapter import Adapter
 
 
 def layer_faults(recipe: Recipe) -> Iterator[Fault]:
@@ -34,13 +29,11 @@ def layer_faults(recipe: Recipe) -> Iterator[Fault]:
     except ModelError:
         return
     adapter = native_names(recipe.adapter, shape.architecture)
-    if shape.architecture in SAME_NAMES:
-        yield from misnamed(adapter, modules_of(shape))
-    yield from bypassed(adapter, shape.architecture, modules_of(shape))
-    named = recipe.model_copy(update={"adapter": adapter})
-    experts = adapter.kind == "lora" and any(".experts." in name for name in adapted_layers(named, shape))
-    if experts and adapter.init in ("pissa", "olora"):
-        yield Fault(EXPERTS.format(adapter.init), "adapter.init", NO_EXPERTS)
+    if shape.architecture in BODIES:
+        yield from _unnamed(adapter, shape)
+    yield from bypassed(adapter, shape.architecture, shape.modules())
+    if on_parameters(adapter, shape):
+        yield from _of_experts(adapter)
     layers = [name.removesuffix(".weight") for name in shape.parameters]
     embedding = next((name for name in layers if name.endswith(EMBEDDINGS)), None)
     if embedding is not None and (recipe.tokenizer.added or recipe.tokenizer.added_special):
@@ -48,25 +41,52 @@ def layer_faults(recipe: Recipe) -> Iterator[Fault]:
         yield from beside_rows(adapter, embedding, OUTPUTS[0], tied=tied)
 
 
+def _unnamed(adapter: Adapter, shape: Shape) -> Iterator[Fault]:
+    """Names of no layer, and of layers that cannot have the adapter."""
+    if adapter.kind not in ("lora", "ia3"):
+        return
+    half = halves(adapter, shape)
+    if half is not None:
+        named, lacking = half
+        yield Fault(
+            f"{named} and {lacking} of the experts lie in one tensor, which takes one adapter",
+            "adapter.targets",
+            f"name {lacking} as well",
+        )
+        return
+    adapted = with_parts(adapted_layers(adapter, shape))
+    faults = list(misnamed(adapter, shape.modules(), adapted))
+    yield from faults
+    bare = [layer.removesuffix(".weight") for layer in adapted]
+    for name in () if faults or isinstance(adapter.targets, str) else adapter.targets:
+        if _means_one(name, shape.modules()) and not _means_one(name, bare):
+            leaves = sorted({layer.rpartition(".")[2] for layer in shape.linear()})
+            reason = f"{name!r} is no layer that {adapter.kind} can be put on"
+            yield Fault(reason, "adapter.targets", f"use some of: {', '.join(leaves)}")
+
+
+def _means_one(name: str, layers: Collection[str]) -> bool:
+    return any(targeted((name,), layer) for layer in layers)
+
+
+def _of_experts(adapter: Adapter) -> Iterator[Fault]:
+    """What LoRA lacks on the experts' tensors."""
+    if adapter.init in ("pissa", "olora"):
+        yield Fault(EXPERTS.format(adapter.init), "adapter.init", NO_EXPERTS)
+    for holds, key, what, remedy in (
+        (adapter.dropout > 0, "adapter.dropout", "dropout", "set adapter.dropout: 0"),
+        (adapter.dora, "adapter.dora", "DoRA", "set adapter.dora: false"),
+        (adapter.fan_in_fan_out, "adapter.fan_in_fan_out", "other order of its weights", "set it to false"),
+    ):
+        if holds:
+            reason = f"the experts of this model lie in one tensor, on which LoRA has no {what}"
+            yield Fault(reason, key, f"{remedy}, or name layers of attention alone in adapter.targets")
+
+
 def passed_over(recipe: Recipe, shape: Shape) -> Iterator[str]:
     """What to say of targets that the model lacks and that are no mistake."""
-    if recipe.adapter.kind not in ("lora", "ia3") or shape.architecture not in SAME_NAMES:
+    if recipe.adapter.kind not in ("lora", "ia3") or shape.architecture not in BODIES:
         return
-    lacking = absent(recipe.adapter, modules_of(shape))
+    lacking = absent(recipe.adapter, [*shape.modules(), *with_parts(adapted_layers(recipe.adapter, shape))])
     if lacking:
         yield f"adapter.targets: the model has no {', '.join(lacking)}; only the other targets are adapted"
-
-
-def modules_of(shape: Shape) -> list[str]:
-    """The names of the modules that hold parameters, and of those around them, as transformers has them.
-
-    Files on the hub may leave out the model's first name, so each stands here with it and without.
-    """
-    found = dict.fromkeys([OUTPUTS[0], "score"])
-    for parameter in shape.parameters:
-        parts = parameter.split(".")[:-1]
-        for end in range(1, len(parts) + 1):
-            name = ".".join(parts[:end])
-            if name not in OUTPUTS:
-                found |= dict.fromkeys([name, f"model.{name}", f"transformer.{name}"])
-    return list(found)

@@ -13,7 +13,8 @@ from luthier.data.preference import PAIRED, SINGLE
 from luthier.model.kernels.choose import Here, choose
 from luthier.model.kernels.chunks import chunk_rows, keeps_logits
 from luthier.model.shape import Shape
-from luthier.plan.parameters import adapted_layers, trainable_parameters
+from luthier.plan.adapted import adapted_layers
+from luthier.plan.parameters import trainable_parameters
 from luthier.plan.preferences import reference_of
 from luthier.recipe import Recipe
 from luthier.recipe.optimizers import OPTIMIZERS
@@ -33,7 +34,7 @@ def weight_bytes(recipe: Recipe, shape: Shape) -> int:
     dtype = recipe.model.dtype
     if recipe.adapter.kind == "none":
         return shape.count * trained_width(recipe)
-    packed = {f"{layer}.weight": size for layer, size in shape.packable().items()} if recipe.quantise.bits < 16 else {}
+    packed = {f"{layer}.weight": size for layer, size in shape.linear().items()} if recipe.quantise.bits < 16 else {}
     base = sum(
         _packed_bytes(recipe, *packed[name]) if name in packed else prod(dimensions) * WIDTH.get(dtype, width)
         for name, (dimensions, width) in shape.parameters.items()
@@ -71,7 +72,7 @@ def activation_bytes(recipe: Recipe, shape: Shape, tokens: int, compute: str) ->
         2 * attention + 2 * shape.kv_heads * shape.head_size + 4 * shape.intermediate
     )
     if recipe.adapter.kind == "lora":
-        kept += width * recipe.adapter.rank * len(adapted_layers(recipe, shape)) // max(1, shape.layers)
+        kept += width * recipe.adapter.rank * len(adapted_layers(recipe.adapter, shape)) // max(1, shape.layers)
     if recipe.runtime.gradient_checkpointing:
         return tokens * (shape.layers * shape.hidden * 4 + kept)
     return tokens * shape.layers * kept

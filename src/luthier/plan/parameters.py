@@ -9,8 +9,8 @@ from math import prod
 
 from luthier.model.adapter_files import is_feedforward
 from luthier.model.last_layers import EMBEDDINGS, last_layers
-from luthier.model.layer_names import left_out, targeted
 from luthier.model.shape import Shape
+from luthier.plan.adapted import adapted_layers, rank_of
 from luthier.recipe import Recipe
 from luthier.recipe.adapter import Adapter
 
@@ -33,17 +33,6 @@ def with_rows(shape: Shape, rows: int) -> Shape:
     return replace(shape, vocabulary=rows, parameters=grown)
 
 
-def adapted_layers(recipe: Recipe, shape: Shape) -> dict[str, tuple[int, int]]:
-    """The linear layers that get a LoRA or (IA)3 adapter: name -> (out, in)."""
-    targets = recipe.adapter.targets
-    left = left_out(recipe.adapter, shape.architecture)
-    return {
-        name: size
-        for name, size in shape.linear().items()
-        if name.rpartition(".")[2] not in left and targeted(targets, name)
-    }
-
-
 def trainable_parameters(recipe: Recipe, shape: Shape) -> int:
     """Parameters that the optimiser moves. LoRA adds rank x (in + out) to each adapted layer (Hu et al. 2021), (IA)3
     one number to each output, or input of an MLP's last layer (Liu et al. 2022), a prefix keys and values of every
@@ -57,7 +46,7 @@ def trainable_parameters(recipe: Recipe, shape: Shape) -> int:
     if adapter.kind == "prompt":
         return adapter.virtual_tokens * shape.hidden
     if adapter.kind == "ia3":
-        scaled = adapted_layers(recipe, shape).items()
+        scaled = adapted_layers(recipe.adapter, shape).items()
         vectors = sum(sizes[is_feedforward(name)] for name, sizes in scaled)
         return vectors + _whole_modules(recipe, shape) + _new_rows(recipe, shape)
     return sum(prod(dimensions) for name, (dimensions, _) in shape.parameters.items() if trains(recipe, name, shape))
@@ -87,7 +76,7 @@ def trains(recipe: Recipe, name: str, shape: Shape) -> bool:
 
 def _lora_parameters(recipe: Recipe, shape: Shape) -> int:
     """What the adapter adds (DoRA one magnitude per output as well), and what trains in full beside it."""
-    adapter, layers = recipe.adapter, adapted_layers(recipe, shape)
+    adapter, layers = recipe.adapter, adapted_layers(recipe.adapter, shape)
     magnitudes = sum(rows for rows, _ in layers.values()) if adapter.dora else 0
     beside = sum(
         prod(dimensions)
@@ -99,8 +88,8 @@ def _lora_parameters(recipe: Recipe, shape: Shape) -> int:
 
 def lora_matrices(recipe: Recipe, shape: Shape) -> int:
     """Numbers in the A and B matrices."""
-    layers = adapted_layers(recipe, shape).items()
-    return sum(_rank(recipe.adapter, name) * (rows + columns) for name, (rows, columns) in layers)
+    layers = adapted_layers(recipe.adapter, shape).items()
+    return sum(rank_of(recipe.adapter, name) * (rows + columns) for name, (rows, columns) in layers)
 
 
 def _new_rows(recipe: Recipe, shape: Shape) -> int:
@@ -114,14 +103,6 @@ def _new_rows(recipe: Recipe, shape: Shape) -> int:
 def _whole_modules(recipe: Recipe, shape: Shape) -> int:
     modules = recipe.adapter.modules_to_save
     return sum(prod(dimensions) for name, (dimensions, _) in shape.parameters.items() if _inside(modules, name))
-
-
-def _rank(adapter: Adapter, layer: str) -> int:
-    """The layer's own rank: the first pattern that ends its name, as PEFT matches."""
-    return next(
-        (rank for pattern, rank in adapter.rank_pattern.items() if re.match(rf"(.*\.)?({pattern})$", layer)),
-        adapter.rank,
-    )
 
 
 def _inside(modules: tuple[str, ...], name: str) -> bool:

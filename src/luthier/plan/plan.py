@@ -191,12 +191,11 @@ def _result_bytes(recipe: Recipe, shape: Shape) -> int:
 
 def quantised_otherwise(recipe: Recipe, shape: Shape, device: str) -> Iterator[str]:
     """What bitsandbytes (0.50 at least) leaves as it is, and where it reads 4-bit weights back wrongly."""
-    packable = shape.packable()
-    experts = sum(rows * columns for name, (rows, columns) in shape.linear().items() if name not in packable)
+    experts = sum(count * rows * columns for count, rows, columns in shape.experts().values())
     if recipe.quantise.bits < 16 and experts:
         yield f"quantise.bits: the experts' {experts / 1e6:,.1f} M weights lie in one piece and are not quantised"
     if recipe.quantise.bits == 4 and device == "cpu":
-        odd = sorted(name for name, (_, columns) in packable.items() if columns % 64)
+        odd = sorted(name for name, (_, columns) in shape.linear().items() if columns % 64)
         if odd:
             yield (
                 f"quantise.bits: on a CPU bitsandbytes reads 4-bit rows wrongly whose length is no multiple of 64 "
