@@ -373,7 +373,7 @@ def test_rows_of_added_tokens_are_counted(models: dict[str, Path], architecture:
     added = ["<a>", "<b>", "<c>"]
     recipe = recipe_of(models[architecture], adapter={"kind": kind}, tokenizer={"added": added})
     plain = shape_of_directory(models[architecture])
-    grown = with_rows(plain, 101 + len(added))
+    grown = with_rows(plain, 101 + len(added), len(added))
     new = tuple(range(101, 101 + len(added)))
     model = add_adapter(build_model(recipe, 101 + len(added), models[architecture]), recipe, new)
     trained = sum(one.numel() for one in model.parameters() if one.requires_grad)

@@ -40,7 +40,7 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("output.merge", {"adapter": {"kind": "prefix"}, "output": {"merge": True}}),
     ("output.merge", {"adapter": {"kind": "prompt"}, "output": {"merge": True}}),
     ("tokenizer.added", {"adapter": {"kind": "prompt"}, "tokenizer": {"added_special": ["<x>"]}}),
-    ("tokenizer.added", {"adapter": {"kind": "prefix"}, "tokenizer": {"added": ["x"]}}),
+    ("tokenizer.added", {"adapter": {"kind": "prefix"}, "tokenizer": {"added": ["<y>"]}}),
     ("adapter.init", {"adapter": {"kind": "lora", "init": "loftq"}}),
     ("adapter.init", {"adapter": {"kind": "lora", "init": "loftq", "dora": True}, "quantise": {"bits": 4}}),
     ("adapter.init", {"adapter": {"kind": "lora", "init": "pissa"}, "quantise": {"bits": 4}}),

@@ -10,10 +10,9 @@ from tokenizers import AddedToken
 from tokenizers import Tokenizer as Fast
 
 from luthier.errors import ModelError
+from luthier.model.known_tokens import NAMED
 from luthier.model.tokenizer import write_tokenizer
 from luthier.recipe.tokenizer import Tokenizer
-
-NAMED = ("bos", "eos", "pad", "unk")
 
 
 def changes_tokens(spec: Tokenizer) -> bool:

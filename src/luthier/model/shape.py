@@ -45,6 +45,8 @@ class Shape:
     used_experts: int = 0
     """Experts of a layer that a token goes through; 0 is all."""
     sources: Sources = field(default_factory=dict)
+    new_rows: int = 0
+    """Rows of the embeddings for tokens that the recipe adds."""
 
     @property
     def count(self) -> int:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from luthier.errors import Fault, ModelError
 from luthier.model.adapter_files import KINDS, adapter_directory, adapter_settings
+from luthier.model.known_tokens import added_before_loading
 from luthier.plan.refusal import Row
 from luthier.recipe import Recipe
 
@@ -13,7 +14,7 @@ from luthier.recipe import Recipe
 def adapter_rows(recipe: Recipe) -> tuple[Row, ...]:
     """What kinds and starts of adapters cannot do."""
     adapter, bits = recipe.adapter, recipe.quantise.bits
-    added = bool(recipe.tokenizer.added or recipe.tokenizer.added_special)
+    added = {*added_before_loading(recipe)} & {*recipe.tokenizer.added, *recipe.tokenizer.added_special}
     lora, virtual = adapter.kind == "lora", adapter.kind in ("prefix", "prompt")
     odd = any(rank % 2 for rank in (adapter.rank, *adapter.rank_pattern.values()))
     return (
@@ -30,7 +31,7 @@ def adapter_rows(recipe: Recipe) -> tuple[Row, ...]:
             "set output.merge: false",
         ),
         (
-            added and virtual,
+            bool(added) and virtual,
             "tokenizer.added",
             f"only lora and ia3 train new tokens' rows beside them: PEFT's file of a {adapter.kind} cannot hold any",
             "use lora or ia3",

@@ -11,7 +11,8 @@ from luthier.data.source import files_of
 from luthier.errors import ModelError
 from luthier.model.chatglm import is_chatglm
 from luthier.model.chatglm_copy import write_glm
-from luthier.model.new_tokens import NAMED, changes_tokens, write_changed
+from luthier.model.known_tokens import NAMED, added_tokens
+from luthier.model.new_tokens import changes_tokens, write_changed
 from luthier.model.shape import weight_files
 from luthier.model.tokenizer import convert_tokenizer, local_directory, train_tokenizer
 from luthier.recipe import Recipe
@@ -98,6 +99,13 @@ def plain_tokenizer_directory(recipe: Recipe, told: Told = lambda _: None) -> Pa
     own = [path for path in sorted(directory.glob("*token*")) if path.is_file()]
     place = entry(recipe.data.cache, "tokenizers", content_key(own, [], {}))
     return _once(place, lambda aside: convert_tokenizer(directory, aside), told)
+
+
+def rows_added(recipe: Recipe) -> int:
+    """Rows of the embeddings for the tokens that the recipe adds to its tokenizer, which is here."""
+    if not changes_tokens(recipe.tokenizer):
+        return 0
+    return len(added_tokens(recipe.tokenizer, plain_tokenizer_directory(recipe)))
 
 
 def _once(place: Path, make: Callable[[Path], None], told: Told, begun: str = "") -> Path:

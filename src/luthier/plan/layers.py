@@ -8,6 +8,7 @@ from pathlib import Path
 from luthier.errors import Fault, ModelError
 from luthier.model.as_loaded import BODIES
 from luthier.model.chatglm import native_names
+from luthier.model.known_tokens import added_before_loading
 from luthier.model.last_layers import EMBEDDINGS, OUTPUTS
 from luthier.model.layer_names import EXPERTS, NO_EXPERTS, absent, beside_rows, bypassed, misnamed, targeted, with_parts
 from luthier.model.shape import Shape, shape_of_directory
@@ -36,7 +37,7 @@ def layer_faults(recipe: Recipe) -> Iterator[Fault]:
         yield from _of_experts(adapter)
     layers = [name.removesuffix(".weight") for name in shape.parameters]
     embedding = next((name for name in layers if name.endswith(EMBEDDINGS)), None)
-    if embedding is not None and (recipe.tokenizer.added or recipe.tokenizer.added_special):
+    if embedding is not None and added_before_loading(recipe):
         tied = not any(name.endswith(OUTPUTS) for name in layers)
         yield from beside_rows(adapter, embedding, OUTPUTS[0], tied=tied)
 

@@ -18,9 +18,10 @@ ENDS = tuple(f"{name}.weight" for name in (*EMBEDDINGS, "lm_head", "embed_out"))
 """Ends of the names of the embeddings and the output layer."""
 
 
-def with_rows(shape: Shape, rows: int) -> Shape:
+def with_rows(shape: Shape, rows: int, new: int = 0) -> Shape:
     """The shape with embeddings, and an output layer of its own, of at least so many rows, as ``build_model`` grows
-    them for the tokens of a tokenizer."""
+    them for the tokens of a tokenizer, ``new`` of which the recipe adds to it."""
+    shape = replace(shape, new_rows=new) if new else shape
     embedding = next(
         (one for name, (one, _) in shape.parameters.items() if name.endswith(ENDS[: len(EMBEDDINGS)])), (rows,)
     )
@@ -95,9 +96,8 @@ def lora_matrices(recipe: Recipe, shape: Shape) -> int:
 def _new_rows(recipe: Recipe, shape: Shape) -> int:
     """Rows of the embeddings, and of an output layer of its own, that train for the tokens the recipe adds; a layer
     that trains whole has them already."""
-    tokens = len({*recipe.tokenizer.added, *recipe.tokenizer.added_special})
     ends = [name for name in shape.parameters if name.endswith(ENDS)]
-    return tokens * shape.hidden * sum(not _inside(recipe.adapter.modules_to_save, name) for name in ends)
+    return shape.new_rows * shape.hidden * sum(not _inside(recipe.adapter.modules_to_save, name) for name in ends)
 
 
 def _whole_modules(recipe: Recipe, shape: Shape) -> int:

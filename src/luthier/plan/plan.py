@@ -14,7 +14,7 @@ from luthier.model.chatglm import is_chatglm, native_names
 from luthier.model.kernels.choose import Here, choose, installed_here, leaves
 from luthier.model.shape import Shape, shape_of_directory, shape_of_scratch, weight_files
 from luthier.plan.compute import compute_here, device_here, operations, speed
-from luthier.plan.inputs import model_directory, tokenizer_directory, trained_tokenizer
+from luthier.plan.inputs import model_directory, rows_added, tokenizer_directory, trained_tokenizer
 from luthier.plan.instead import lacking_tokens, with_template
 from luthier.plan.layers import passed_over
 from luthier.plan.memory import peak_memory, state_bytes, trained_width
@@ -77,7 +77,7 @@ def facts_of(recipe: Recipe) -> Facts:
     tokenizer = tokenizer_directory(recipe) if path is None or (path / "tokenizer.json").exists() else None
     encoder = Encoder.open(tokenizer) if tokenizer is not None else None
     recipe, told = with_template(recipe, encoder) if encoder else (recipe, ())
-    shape = shape_of(recipe, directory, encoder.vocabulary if encoder else None)
+    shape = shape_of(recipe, directory, encoder.vocabulary if encoder else None, rows_added(recipe) if encoder else 0)
     lacking = lacking_tokens(recipe, encoder) if encoder else ()
     volume = estimate(recipe, tokenizer, encoder)
     return Facts(recipe, shape, volume, (*map(str, told), *lacking, *volume.notes))
@@ -98,11 +98,11 @@ def plan_of(facts: Facts) -> Plan:
     return replace(plan, warnings=(*facts.told, *plan.warnings))
 
 
-def shape_of(recipe: Recipe, directory: Path | None, vocabulary: int | None = None) -> Shape:
-    """The shape of the model that a recipe trains."""
+def shape_of(recipe: Recipe, directory: Path | None, vocabulary: int | None = None, new: int = 0) -> Shape:
+    """The shape of the model that a recipe trains, with rows for a vocabulary, ``new`` tokens of which it adds."""
     multiple = recipe.model.vocabulary_multiple
     if directory is not None:
-        return with_rows(shape_of_directory(directory), -(-(vocabulary or 0) // multiple) * multiple)
+        return with_rows(shape_of_directory(directory), -(-(vocabulary or 0) // multiple) * multiple, new)
     assert recipe.model.scratch is not None, "validated: a model has a path or a shape"
     spec = recipe.tokenizer.train
     rows = vocabulary or (spec.vocabulary if spec else 32_000)

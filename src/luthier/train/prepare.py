@@ -92,11 +92,12 @@ def prepare_inputs(recipe: Recipe, display: Display, warnings: tuple[str, ...] =
     rows = _evaluation_rows(recipe, evaluation, held_documents) if evaluation and during else ()
     ask = asked(rows, recipe, template, encoder, recipe.evaluate.rows) if template else []
     volume = volume_of_store(recipe, store, len(held_documents))
-    plan = make_plan(recipe, shape_of(recipe, directory, encoder.vocabulary), volume)
+    new = new_ids(plain_tokenizer_directory(recipe), tokenizer) if changes_tokens(recipe.tokenizer) else ()
+    plan = make_plan(recipe, shape_of(recipe, directory, encoder.vocabulary, len(new)), volume)
     return Inputs(
         model=directory,
         tokenizer=tokenizer,
-        new_tokens=new_ids(plain_tokenizer_directory(recipe), tokenizer) if changes_tokens(recipe.tokenizer) else (),
+        new_tokens=new,
         encoder=encoder,
         template=template,
         store=store,
