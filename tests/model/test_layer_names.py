@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from luthier.errors import ModelError
@@ -14,6 +15,7 @@ from luthier.model.load import build_model
 from luthier.plan.layers import layer_faults, passed_over
 from luthier.plan.parameters import trainable_parameters
 from luthier.plan.plan import shape_of
+from luthier.plan.support import unsupported
 from luthier.recipe import Recipe
 from luthier.recipe.validate import build
 
@@ -33,8 +35,16 @@ MORE: dict[str, dict[str, Any]] = {
     "mamba2": {"num_heads": 8, "head_dim": 8, "n_groups": 1, "state_size": 8, "chunk_size": 16},
     "mixtral": {"num_local_experts": 4, "num_experts_per_tok": 2},
     "qwen3_moe": {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16},
+    "deepseek_v3": {
+        **dict.fromkeys(("qk_rope_head_dim", "qk_nope_head_dim", "v_head_dim"), 8),
+        **dict.fromkeys(("q_lora_rank", "kv_lora_rank", "moe_intermediate_size"), 16),
+        "n_routed_experts": 4, "num_experts_per_tok": 2, "n_group": 1, "topk_group": 1,
+    },
 }
-ARCHITECTURES = ("llama", "qwen3", "gpt_neox", "gpt2", "phi3", "mixtral", "qwen3_moe", "mamba", "mamba2")
+ARCHITECTURES = (
+    *("llama", "qwen3", "gpt_neox", "gpt2", "phi3", "mixtral", "qwen3_moe", "mamba", "mamba2"),
+    *("bloom", "falcon", "deepseek_v3"),
+)
 
 
 @pytest.fixture(scope="module")
@@ -208,3 +218,23 @@ def test_a_layer_that_a_mamba_reads_past_its_adapter_is_refused(models: dict[str
     [fault] = layer_faults(recipe_of(models["mamba"], targets=["in_proj", "out_proj"]))
     assert fault.place == "adapter.targets"
     assert "take out_proj away" in fault.remedy
+
+
+@pytest.mark.parametrize("architecture", ["bloom", "falcon", "mamba", "mamba2", "deepseek_v3"])
+def test_a_prefix_that_has_no_place_is_refused_before_the_model_is_loaded(
+    architecture: str, models: dict[str, Path]
+) -> None:
+    path = models[architecture]
+    tree = {"model": {"path": str(path)}, "data": {"train": [{"path": "rows.jsonl"}]}, "adapter": {"kind": "prefix"}}
+    [fault] = (fault for fault in unsupported(build(tree, str)) if fault.place == "adapter.kind")
+    assert fault.reason.startswith(architecture)
+    assert fault.remedy == "use lora or prompt"
+    recipe = build(tree, str)
+    model = add_adapter(build_model(recipe, 101, path), recipe)
+    with pytest.raises((ModelError, RuntimeError)):
+        model(input_ids=torch.arange(8)[None], document_lengths=(8,))
+
+
+@pytest.mark.parametrize("architecture", ["llama", "mixtral", "phi3", "gpt2"])
+def test_a_prefix_that_has_a_place_is_taken(architecture: str, models: dict[str, Path]) -> None:
+    assert list(layer_faults(recipe_of(models[architecture], kind="prefix"))) == []

@@ -8,6 +8,7 @@ from pathlib import Path
 from luthier.errors import Fault, ModelError
 from luthier.model.as_loaded import BODIES
 from luthier.model.chatglm import native_names
+from luthier.model.kernels.architectures import OWN_ATTENTION, WITH_STATE
 from luthier.model.known_tokens import added_before_loading
 from luthier.model.last_layers import EMBEDDINGS, OUTPUTS
 from luthier.model.layer_names import EXPERTS, NO_EXPERTS, absent, beside_rows, bypassed, misnamed, targeted, with_parts
@@ -16,18 +17,18 @@ from luthier.plan.adapted import adapted_layers, halves, on_parameters
 from luthier.recipe import Recipe
 from luthier.recipe.adapter import Adapter
 
+LATENT = "kv_b_proj.weight"
+"""Ends the name of what makes keys and values of one latent vector, as DeepSeek's attention does."""
+
 
 def layer_faults(recipe: Recipe) -> Iterator[Fault]:
-    """What is wrong with an adapter to begin on a model whose directory is here."""
-    path = recipe.model.path
-    if recipe.adapter.kind == "none" or recipe.adapter.continue_from is not None or path is None:
+    """What is wrong with an adapter on a model whose directory is here."""
+    shape = _shape_here(recipe) if recipe.adapter.kind != "none" else None
+    if shape is None:
         return
-    directory = Path(path).expanduser()
-    if not directory.is_dir():
-        return
-    try:
-        shape = shape_of_directory(directory)
-    except ModelError:
+    if recipe.adapter.kind == "prefix":
+        yield from _without_prefix(shape)
+    if recipe.adapter.continue_from is not None:
         return
     adapter = native_names(recipe.adapter, shape.architecture)
     if shape.architecture in BODIES:
@@ -40,6 +41,26 @@ def layer_faults(recipe: Recipe) -> Iterator[Fault]:
     if embedding is not None and added_before_loading(recipe):
         tied = not any(name.endswith(OUTPUTS) for name in layers)
         yield from beside_rows(adapter, embedding, OUTPUTS[0], tied=tied)
+
+
+def _shape_here(recipe: Recipe) -> Shape | None:
+    """The shape of a model whose directory is here; None where it is not, or cannot be read."""
+    directory = Path(recipe.model.path).expanduser() if recipe.model.path is not None else None
+    try:
+        return shape_of_directory(directory) if directory is not None and directory.is_dir() else None
+    except ModelError:
+        return None
+
+
+def _without_prefix(shape: Shape) -> Iterator[Fault]:
+    """Models before whose keys and values no trained ones can be put."""
+    reason = ""
+    if shape.architecture in OWN_ATTENTION | WITH_STATE:
+        reason = f"{shape.architecture} takes its documents one by one, which a trained prefix does not do"
+    elif any(name.endswith(LATENT) for name in shape.parameters):
+        reason = f"{shape.architecture} makes its keys wider than its values, and PEFT's prefix has one width for both"
+    if reason:
+        yield Fault(reason, "adapter.kind", "use lora or prompt")
 
 
 def _unnamed(adapter: Adapter, shape: Shape) -> Iterator[Fault]:
