@@ -34,7 +34,7 @@ def test_what_is_left_free(
     model = tiny(kind, None, num_hidden_layers=3, **changes)
     model.save_pretrained(tmp_path)
     recipe = build({"model": {"path": "m", "last_layers": last}, "data": {"train": [{"path": "x"}]}}, str)
-    _free(model, recipe)
+    _free(model, recipe, None)
     parts = [*attrgetter(layers)(model)[-last:], attrgetter(norm)(model), model.get_output_embeddings()]
     expected = {id(one) for part in parts for one in part.parameters()}
     assert {id(one) for one in model.parameters() if one.requires_grad} == expected

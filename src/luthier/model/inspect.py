@@ -187,7 +187,7 @@ def inspect_recipe(
             model = as_reward_model(model, recipe.seed)
     first = Structure("before", model.config.model_type, rows)
     bare = recipe.model_copy(update={"quantise": type(recipe.quantise)()})
-    after = _with_adapter(model, bare, new_tokens)
+    after = _with_adapter(model, bare, directory, new_tokens)
     types = {one.name: one.dtype for one in rows}
     named = recipe.model.dtype
     full = "fp32" if recipe.adapter.kind == "none" else None
@@ -236,12 +236,12 @@ def _stored_types(directory: Path) -> dict[str, str]:
     return {new: stored[name].dtype for name, parts in becomes.items() for new, _ in parts}
 
 
-def _with_adapter(model: Any, recipe: Recipe, new_tokens: Sequence[int] = ()) -> Any:
+def _with_adapter(model: Any, recipe: Recipe, directory: Path | None, new_tokens: Sequence[int] = ()) -> Any:
     from peft import get_peft_model
 
     from luthier.model.load import _free
 
-    _free(model, recipe)
+    _free(model, recipe, directory)
     if recipe.adapter.kind == "none":
         return model
     adapter = native_names(recipe.adapter, model.config.model_type)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,6 +20,7 @@ from luthier.model.attention import NAMES, register
 from luthier.model.attention_alone import goes_alone, run_alone
 from luthier.model.chatglm import is_chatglm
 from luthier.model.chatglm_weights import as_glm
+from luthier.model.free import means, pattern_faults
 from luthier.model.hollow import hollow_model
 from luthier.model.kernels.checkpoints import checkpoint_layers
 from luthier.model.last_layers import last_layers
@@ -28,7 +28,7 @@ from luthier.model.precision import DTYPES
 from luthier.model.quantise import is_quantised, loading, quantisation, settle
 from luthier.model.reward import as_reward_model
 from luthier.model.safe import check_model
-from luthier.model.shape import default_intermediate, weight_files
+from luthier.model.shape import default_intermediate, shape_of_directory, weight_files
 from luthier.recipe import Recipe
 from luthier.recipe.model import Scratch
 
@@ -78,7 +78,7 @@ def build_model(
     if recipe.method.kind == "reward":
         model = as_reward_model(model, recipe.seed)
     model.config.use_cache = False
-    _free(model, recipe)
+    _free(model, recipe, directory)
     if recipe.runtime.gradient_checkpointing:
         options = {"use_reentrant": recipe.runtime.checkpoint_reentrant}
         checkpoint_layers(model, options, recipe.runtime.checkpoint_every, offload=recipe.runtime.checkpoint_offload)
@@ -170,18 +170,21 @@ def _llama(scratch: Scratch, vocabulary: int, special: Mapping[str, int | None])
     )
 
 
-def _free(model: PreTrainedModel, recipe: Recipe) -> None:
-    """Freeze what the recipe does not train; adapters freeze the rest themselves."""
-    patterns = [re.compile(pattern) for pattern in recipe.model.trainable]
-    last = recipe.model.last_layers
+def _free(model: PreTrainedModel, recipe: Recipe, directory: Path | None) -> None:
+    """Freeze what the recipe does not train; adapters freeze the rest themselves.
+
+    Raises:
+        ModelError: an expression of the recipe's means no parameter.
+    """
+    patterns, last = recipe.model.trainable, recipe.model.last_layers
     if (not patterns and last is None) or recipe.adapter.kind != "none":
         return
     names = tuple(name for name, _ in model.named_parameters())
+    sources = shape_of_directory(directory).sources if directory is not None and patterns else {}
+    faults = list(pattern_faults(patterns, names, sources))
+    if faults:
+        raise ModelError(*faults)
     layers = model.config.get_text_config().num_hidden_layers
     kept = last_layers(names, layers, last) if last is not None else frozenset[str]()
     for name, parameter in model.named_parameters():
-        parameter.requires_grad_(name in kept or any(pattern.search(name) for pattern in patterns))
-    if not any(parameter.requires_grad for parameter in model.parameters()):
-        raise ModelError(
-            "no parameter matches model.trainable", place="model.trainable", remedy="see the names with luthier inspect"
-        )
+        parameter.requires_grad_(name in kept or means(patterns, name, sources))

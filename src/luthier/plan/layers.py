@@ -8,11 +8,12 @@ from pathlib import Path
 from luthier.errors import Fault, ModelError
 from luthier.model.as_loaded import BODIES
 from luthier.model.chatglm import native_names
+from luthier.model.free import pattern_faults
 from luthier.model.kernels.architectures import OWN_ATTENTION, WITH_STATE
 from luthier.model.known_tokens import added_before_loading
 from luthier.model.last_layers import EMBEDDINGS, OUTPUTS
 from luthier.model.layer_names import EXPERTS, NO_EXPERTS, absent, beside_rows, bypassed, misnamed, targeted, with_parts
-from luthier.model.shape import Shape, shape_of_directory
+from luthier.model.shape import Shape, shape_of_directory, shape_of_scratch
 from luthier.plan.adapted import adapted_layers, halves, on_parameters
 from luthier.recipe import Recipe
 from luthier.recipe.adapter import Adapter
@@ -103,6 +104,18 @@ def _of_experts(adapter: Adapter) -> Iterator[Fault]:
         if holds:
             reason = f"the experts of this model lie in one tensor, on which LoRA has no {what}"
             yield Fault(reason, key, f"{remedy}, or name layers of attention alone in adapter.targets")
+
+
+def trainable_faults(recipe: Recipe) -> Iterator[Fault]:
+    """Expressions that mean no parameter of a model that trains in full, where its names are known by now."""
+    patterns, scratch = recipe.model.trainable, recipe.model.scratch
+    if recipe.adapter.kind != "none" or not patterns:
+        return
+    shape = _shape_here(recipe) if scratch is None else shape_of_scratch(scratch, 1)
+    if shape is not None and shape.architecture in BODIES:
+        judge = recipe.method.kind == "reward"
+        names = [name for name in shape.parameters if not (judge and name == f"{OUTPUTS[0]}.weight")]
+        yield from pattern_faults(patterns, [*names, *(["score.weight"] if judge else [])], shape.sources)
 
 
 def passed_over(recipe: Recipe, shape: Shape) -> Iterator[str]:

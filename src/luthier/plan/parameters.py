@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection
 from dataclasses import replace
 from math import prod
 
 from luthier.model.adapter_files import is_feedforward
+from luthier.model.free import means
 from luthier.model.last_layers import EMBEDDINGS, last_layers
 from luthier.model.shape import Shape
 from luthier.plan.adapted import adapted_layers, rank_of
@@ -70,7 +70,7 @@ def trains(recipe: Recipe, name: str, shape: Shape) -> bool:
     patterns, last = recipe.model.trainable, recipe.model.last_layers
     if not patterns and last is None:
         return True
-    if any(re.search(pattern, name) for pattern in patterns):
+    if means(patterns, name, shape.sources):
         return True
     return last is not None and name in last_layers(tuple(shape.parameters), shape.layers, last)
 

@@ -155,8 +155,8 @@ class Model(Section):
     )
     trainable: tuple[str, ...] = setting(
         (),
-        en="Regular expressions of the parameters that train in full fine-tuning; empty means all.",
-        zh="全参训练时参与训练的参数名正则;空表示全部。",
+        en="Regular expressions of the parameters that train in full fine-tuning, by their names in the model or in the checkpoint's files; empty means all.",
+        zh="全参训练时参与训练的参数名正则,按模型中或权重文件中的名称匹配;空表示全部。",
         up=("To train some layers only.", "只训练部分层时设置。"),
         down=("Leave it empty to train everything.", "训练全部参数时留空。"),
         cost=(
