@@ -9,6 +9,8 @@ from luthier.recipe.field import fields_of
 from luthier.recipe.inert import inert, why_inert
 from tests.recipe.made import ANSWERED, BASE, IA3, LORA, PLAIN, PREFIX, PROMPT, ROWS, SCRATCH, recipe
 
+MERGED = recipe(BASE, adapter={"kind": "lora"}, output={"merge": True})
+
 
 @pytest.mark.parametrize(
     ("key", "reason", "off", "on"),
@@ -31,6 +33,9 @@ from tests.recipe.made import ANSWERED, BASE, IA3, LORA, PLAIN, PREFIX, PROMPT, 
         ("optimizer.lora_plus", "ia3 has no B matrices", IA3, LORA),
         ("model.trainable", "the adapter trains alone", LORA, PLAIN),
         ("model.last_layers", "the adapter trains alone", LORA, PLAIN),
+        ("output.dtype", "an adapter is saved as it trains", LORA, PLAIN),
+        ("output.dtype", "an adapter is saved as it trains", PREFIX, MERGED),
+        ("output.shard_size", "in one file", IA3, MERGED),
         ("quantise.double", "the weights are not quantised", PLAIN, recipe(BASE, quantise={"bits": 4})),
         ("pack.length", "pack.kind is none", recipe(BASE, pack={"kind": "none"}), PLAIN),
         ("batch.epochs", "batch.steps wins", recipe(BASE, batch={"steps": 3}), PLAIN),

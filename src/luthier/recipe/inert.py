@@ -62,6 +62,11 @@ def _switched_off(recipe: Recipe) -> tuple[InertRule, ...]:
         *_unevaluated(recipe),
         *_other_methods(recipe),
         (recipe.adapter.kind != "none", "the adapter trains alone", ("model.trainable", "model.last_layers")),
+        (
+            recipe.adapter.kind != "none" and not recipe.output.merge,
+            "an adapter is saved as it trains, in one file",
+            ("output.dtype", "output.shard_size"),
+        ),
         (recipe.pack.kind == "none", "pack.kind is none", ("pack.length",)),
         (recipe.pack.kind != "none", "packs are full whatever the lengths", ("data.group_by_length",)),
         (recipe.data.curriculum != "none", "data.curriculum says the order", ("data.group_by_length",)),
