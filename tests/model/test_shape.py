@@ -21,7 +21,11 @@ from transformers import (
 )
 
 from luthier.errors import ModelError
+from luthier.model import shape as shape_module
 from luthier.model.shape import Shape, default_intermediate, llama_parameters, shape_of_directory, shape_of_scratch
+from luthier.plan.plan import shape_of
+from luthier.plan.support import unsupported
+from luthier.recipe import validate
 from luthier.recipe.model import Scratch
 
 COMMON: dict[str, Any] = {
@@ -205,3 +209,18 @@ def test_damaged_weight_files_are_told_by_name(tmp_path: Path, content: bytes, r
     with pytest.raises(ModelError, match=reason) as caught:
         shape_of_directory(tmp_path)
     assert caught.value.faults[0].place.endswith("model.safetensors")
+
+
+def test_headers_are_read_once_until_a_file_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[Path] = []
+    own = shape_module._headers
+    monkeypatch.setattr(shape_module, "_headers", lambda directory: (read.append(directory), own(directory))[1])
+    build(CONFIGS["llama"]).save_pretrained(tmp_path)
+    tree = {"model": {"path": str(tmp_path)}, "data": {"train": [{"path": "x"}]}, "adapter": {"kind": "lora"}}
+    recipe = validate.build(tree, str)
+    assert unsupported(recipe) == []
+    assert shape_of(recipe, tmp_path).vocabulary == 97
+    assert read == [tmp_path]
+    build(CONFIGS["llama tied"]).save_pretrained(tmp_path)
+    assert "lm_head.weight" not in shape_of(recipe, tmp_path).parameters
+    assert read == [tmp_path, tmp_path]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import struct
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -152,11 +153,19 @@ def shape_of_scratch(scratch: Scratch, vocabulary: int) -> Shape:
 
 
 def shape_of_directory(directory: Path) -> Shape:
-    """The shape of a saved model, from its config and the headers of its weight files.
+    """The shape of a saved model, from its config and the headers of its weight files; read once while none changes.
 
     Raises:
         ModelError: no config, or one that is no causal language model's.
     """
+    config = directory / "config.json"
+    files = [config, *weight_files(directory)] if config.exists() else []
+    states = [(str(path), state.st_size, state.st_mtime_ns) for path in files for state in (path.stat(),)]
+    return _read(directory, tuple(states))
+
+
+@lru_cache(maxsize=4)
+def _read(directory: Path, _states: tuple[tuple[str, int, int], ...]) -> Shape:
     path = directory / "config.json"
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
