@@ -22,6 +22,7 @@ from transformers import (
 
 from luthier.errors import ModelError
 from luthier.model import shape as shape_module
+from luthier.model.as_loaded import Parameters
 from luthier.model.shape import Shape, default_intermediate, llama_parameters, shape_of_directory, shape_of_scratch
 from luthier.plan.plan import shape_of
 from luthier.plan.support import unsupported
@@ -214,7 +215,12 @@ def test_damaged_weight_files_are_told_by_name(tmp_path: Path, content: bytes, r
 def test_headers_are_read_once_until_a_file_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[Path] = []
     own = shape_module._headers
-    monkeypatch.setattr(shape_module, "_headers", lambda directory: (read.append(directory), own(directory))[1])
+
+    def headers(directory: Path) -> Parameters:
+        read.append(directory)
+        return own(directory)
+
+    monkeypatch.setattr(shape_module, "_headers", headers)
     build(CONFIGS["llama"]).save_pretrained(tmp_path)
     tree = {"model": {"path": str(tmp_path)}, "data": {"train": [{"path": "x"}]}, "adapter": {"kind": "lora"}}
     recipe = validate.build(tree, str)

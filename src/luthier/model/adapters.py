@@ -25,6 +25,7 @@ from luthier.model.adapter_files import adapter_directory, adapter_settings, is_
 from luthier.model.chatglm import native_names
 from luthier.model.last_layers import OUTPUTS
 from luthier.model.layer_names import beside_rows, left_out, misnamed, with_parts
+from luthier.model.patterns import in_any_order
 from luthier.model.prompts import PromptModel, with_prompts
 from luthier.model.quiet import quiet
 from luthier.model.rows import open_with_rows, train_rows
@@ -118,6 +119,11 @@ def _begun(model: PreTrainedModel, adapter: Adapter, new_tokens: Sequence[int]) 
     faults = list(misnamed(adapter, modules, adapted))
     if faults:
         raise ModelError(*faults)
+    if adapter.kind == "lora":
+        layers = [*tuner.targeted_module_names, *tuner.targeted_parameter_names]
+        made = wrapped.peft_config["default"]
+        made.rank_pattern = in_any_order(made.rank_pattern, layers)
+        made.alpha_pattern = in_any_order(made.alpha_pattern, layers)
     return wrapped
 
 

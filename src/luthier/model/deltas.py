@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 
 from luthier.errors import ModelError
 from luthier.model.layout import Layout
+from luthier.model.patterns import first_of
 from luthier.model.starts import WEIGHTS
 from luthier.model.weights import Weights
 
@@ -156,8 +157,8 @@ class Deltas:
     def _scale(self, layer: str, rank: int) -> float:
         """alpha / rank, or alpha / sqrt(rank) (rsLoRA); the first pattern that ends a layer's name gives its alpha."""
         patterns = self.settings.get("alpha_pattern") or {}
-        own = (alpha for pattern, alpha in patterns.items() if re.match(rf"(.*\.)?({pattern})$", layer))
-        alpha = next(own, self.settings["lora_alpha"])
+        first = first_of(patterns, layer)
+        alpha = self.settings["lora_alpha"] if first is None else patterns[first]
         return float(alpha) / (sqrt(rank) if self.settings.get("use_rslora") else rank)
 
     def _rows(self, layer: str, rows: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Iterator
 
 from luthier.errors import Fault, nearest
 from luthier.model.last_layers import OUTPUTS
+from luthier.model.patterns import first_of
 from luthier.recipe.adapter import Adapter
 
 COMMON = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
@@ -47,7 +48,7 @@ def misnamed(adapter: Adapter, modules: Collection[str], adapted: Collection[str
     layers = [name for name in modules if targeted(adapter.targets, name)] if adapted is None else adapted
     for key in ("rank_pattern", "alpha_pattern") if adapter.kind == "lora" and layers else ():
         for pattern in getattr(adapter, key):
-            if not any(re.match(rf"(.*\.)?({pattern})$", layer) for layer in layers):
+            if not any(first_of([pattern], layer) is not None for layer in layers):
                 reason = f"{pattern!r} ends the name of no layer that the adapter sits on"
                 yield Fault(reason, f"adapter.{key}", _remedy(pattern, layers))
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from luthier.model.last_layers import OUTPUTS
 from luthier.model.layer_names import is_all, left_out, targeted
+from luthier.model.patterns import first_of
 from luthier.model.shape import Shape
 from luthier.recipe.adapter import Adapter
 
@@ -69,9 +70,8 @@ def rank_of(adapter: Adapter, layer: str) -> int:
     """The layer's own rank: the first pattern that ends its name, as PEFT matches; for two matrices of each expert in
     one, as much as both would have."""
     usual = 2 * adapter.rank if layer.endswith(".experts.gate_up_proj") else adapter.rank
-    return next(
-        (rank for pattern, rank in adapter.rank_pattern.items() if re.match(rf"(.*\.)?({pattern})$", layer)), usual
-    )
+    first = first_of(adapter.rank_pattern, layer)
+    return usual if first is None else adapter.rank_pattern[first]
 
 
 def _ends(adapter: Adapter, shape: Shape) -> Layers:
