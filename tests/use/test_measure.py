@@ -150,10 +150,13 @@ def test_a_model_without_a_run_is_measured_too(answering: RunFolder, world: Worl
         ("dpo", {"kind": "prefix", "virtual_tokens": 4}),
         ("ipo", {"kind": "prompt", "virtual_tokens": 4}),
         ("reward", LORA),
+        ("reward", {**LORA, "quantise": 4}),
         ("reward", {}),
         ("orpo", {}),
     ],
-    ids=lambda value: value if isinstance(value, str) else value.get("kind", "full"),
+    ids=lambda value: (
+        value if isinstance(value, str) else ("q" if "quantise" in value else "") + value.get("kind", "full")
+    ),
 )
 def test_judged_rows_give_the_run_s_own_margins_and_accuracy(
     method: str, adapter: dict[str, Any], world: World, tmp_path: Path
@@ -173,7 +176,8 @@ def test_judged_rows_give_the_run_s_own_margins_and_accuracy(
         world,
         tmp_path,
         data={"train": rows, "holdout": 0.25},
-        adapter=adapter,
+        adapter={name: value for name, value in adapter.items() if name != "quantise"},
+        quantise={"bits": adapter.get("quantise", 16)},
         method={"kind": method, "reference": "adapter_off" if begins else "auto"},
         batch={"micro": 1, "steps": 4},
         optimizer={"lr": 1e-2},

@@ -69,20 +69,14 @@ def load_result(directory: Path, attention: str | None = None, *, reward: bool =
     Raises:
         ModelError: the directory, or the base that its adapter names, cannot be opened.
     """
-    if reward:
-        return _load_reward(directory, attention)
-    if not (directory / SETTINGS).exists():
-        return open_model(directory, attention, "auto").eval()
-    kept = read_quantisation(directory)
-    return open_on_base(
-        directory, base_of(directory), attention, "auto", loading(kept.config if kept else None, "auto")
-    )
-
-
-def _load_reward(directory: Path, attention: str | None) -> PreTrainedModel | PeftModel:
     if (directory / SETTINGS).exists():
-        model = as_reward_model(_grown(open_model(base_of(directory), attention, "auto"), directory), seed=0)
-        return open_over_base(model, directory)
+        kept = read_quantisation(directory)
+        quantised = loading(kept.config if kept else None, "auto")
+        return open_on_base(directory, base_of(directory), attention, "auto", quantised, reward=reward)
+    return _whole_judge(directory, attention) if reward else open_model(directory, attention, "auto").eval()
+
+
+def _whole_judge(directory: Path, attention: str | None) -> PreTrainedModel:
     alone = goes_alone(architecture_of(directory))
     judge: PreTrainedModel = AutoModelForSequenceClassification.from_pretrained(
         str(directory),
@@ -108,15 +102,18 @@ def base_of(directory: Path) -> Path:
     return local_directory(str(settings.get("base_model_name_or_path")), settings.get("revision"))
 
 
-def open_on_base(directory: Path, base: Path, attention: str | None, dtype: Any, quantised: Any = None) -> PeftModel:
-    """A saved adapter on a base model, ready to evaluate.
+def open_on_base(
+    directory: Path, base: Path, attention: str | None, dtype: Any, quantised: Any = None, *, reward: bool = False
+) -> PeftModel:
+    """A saved adapter on a base model, ready to evaluate; ``reward``: one that judges answers.
 
     Raises:
-        ModelError: one of them cannot be opened, or it judges answers.
+        ModelError: one of them cannot be opened, or it judges answers and is not to.
     """
-    refuse_judge(directory)
+    if not reward:
+        refuse_judge(directory)
     model = _grown(open_model(base, attention, dtype, quantised or {}), directory)
-    return open_over_base(model, directory)
+    return open_over_base(as_reward_model(model, seed=0) if reward else model, directory)
 
 
 def _grown(model: PreTrainedModel, directory: Path) -> PreTrainedModel:
