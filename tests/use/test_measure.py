@@ -161,7 +161,6 @@ def test_a_model_without_a_run_is_measured_too(answering: RunFolder, world: Worl
 def test_judged_rows_give_the_run_s_own_margins_and_accuracy(
     method: str, adapter: dict[str, Any], world: World, tmp_path: Path
 ) -> None:
-    begins = adapter.get("kind") in ("prefix", "prompt")
     pairs = [
         {
             "prompt": f"Where does {name} live? ({n})",
@@ -178,13 +177,10 @@ def test_judged_rows_give_the_run_s_own_margins_and_accuracy(
         data={"train": rows, "holdout": 0.25},
         adapter={name: value for name, value in adapter.items() if name != "quantise"},
         quantise={"bits": adapter.get("quantise", 16)},
-        method={"kind": method, "reference": "adapter_off" if begins else "auto"},
+        method={"kind": method},
         batch={"micro": 1, "steps": 4},
         optimizer={"lr": 1e-2},
     )
-    if begins:
-        with pytest.raises(LuthierError, match="not in the result any more"):
-            found(folder, "method.reference=auto")
     last = events(folder, Evaluated)[-1]
     again: Evaluation = found(folder)[0]
     assert last.metrics and any("accurac" in name for name in last.metrics)

@@ -156,7 +156,7 @@ def _measured(
             display.stage(f"the loss of {name} on {len(rows.documents):,} documents")
             here = facts_of(model, engine.device, engine.compute)
             put_attention(model, recipe, choose_attention(recipe.model.attention, here, recipe.adapter.kind).name)
-            method = with_reference_again(method_of(recipe), model, recipe, model.config._attn_implementation)
+            method = with_reference_again(method_of(recipe), model, recipe, result)
             with off():
                 losses = measured(
                     model,
