@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
 import torch
 from torch.nn.functional import cross_entropy
 
 from luthier.data.preference_batch import AnswerBatch
+from luthier.methods.forward import outputs
 from luthier.methods.log_probabilities import linear_log_probabilities
 from luthier.methods.output_layer import instead, output_layer
 from luthier.recipe import Recipe
@@ -51,34 +52,18 @@ def likelihood(model: torch.nn.Module, batch: AnswerBatch, *, chunked: bool = Tr
     chunk by chunk (``chunked``) where the output layer allows it."""
     layer = output_layer(model) if chunked else None
     if layer is None:
-        by_token = -cross_entropy(_outputs(model, batch).logits[0].float(), batch.wanted, reduction="none")
+        by_token = -cross_entropy(outputs(model, batch, batch.where).logits[0].float(), batch.wanted, reduction="none")
     else:
         linear, head = layer
         with instead(
             linear, lambda hidden: linear_log_probabilities(hidden, linear.weight, linear.bias, batch.wanted, head)
         ) as found:
-            _outputs(model, batch)
+            outputs(model, batch, batch.where)
             by_token = found()
     return Likelihood(summed(by_token, batch), batch.lengths, by_token)
-
-
-def _outputs(model: torch.nn.Module, batch: AnswerBatch) -> Any:
-    return model(
-        input_ids=batch.input_ids,
-        position_ids=batch.position_ids,
-        use_cache=False,
-        logits_to_keep=batch.where,
-        **isolation(batch),
-    )
 
 
 def summed(by_token: torch.Tensor, batch: AnswerBatch) -> torch.Tensor:
     """Numbers of tokens [n] -> their sums by answer [A]."""
     sums = torch.zeros(len(batch.lengths) + 1, device=by_token.device).index_add(0, batch.answer, by_token)
     return sums[:-1]
-
-
-def isolation(batch: AnswerBatch) -> dict[str, Any]:
-    """What the attention is told of a batch."""
-    branches = {"branches": batch.branches} if batch.branches else {}
-    return {"document_lengths": tuple(batch.boundaries.diff().tolist()), **branches}

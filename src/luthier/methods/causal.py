@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
 import torch
 
 from luthier.data.batch import IGNORED, Batch, collate
 from luthier.data.tokens import Tokens
 from luthier.methods.cross_entropy import PLAIN, Terms, linear_cross_entropy, plain_cross_entropy
+from luthier.methods.forward import outputs
 from luthier.methods.method import Loss
 from luthier.methods.output_layer import instead, output_layer
 from luthier.recipe import Recipe
@@ -51,7 +52,7 @@ class SupervisedFineTuning:
             with instead(
                 linear, lambda hidden: linear_cross_entropy(hidden, linear.weight, linear.bias, labels, terms, head)
             ) as losses:
-                _outputs(model, batch, where)
+                outputs(model, batch, where)
                 sums = losses()
         return Loss(sums[0], batch.targets, {"cross_entropy": sums[1].detach()} if terms else {})
 
@@ -62,16 +63,5 @@ class Pretrain(SupervisedFineTuning):
 
 def logits_at(model: torch.nn.Module, batch: Batch, where: torch.Tensor) -> torch.Tensor:
     """Logits [len(where), vocabulary] at some positions of a batch, documents isolated."""
-    logits: torch.Tensor = _outputs(model, batch, where).logits[0]
+    logits: torch.Tensor = outputs(model, batch, where).logits[0]
     return logits
-
-
-def _outputs(model: torch.nn.Module, batch: Batch, where: torch.Tensor) -> Any:
-    lengths = tuple(batch.boundaries.diff().tolist())
-    return model(
-        input_ids=batch.input_ids,
-        position_ids=batch.position_ids,
-        use_cache=False,
-        logits_to_keep=where,
-        document_lengths=lengths,
-    )

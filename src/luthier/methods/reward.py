@@ -10,7 +10,7 @@ import torch
 from luthier.data.batch import Batch
 from luthier.data.preference_batch import AnswerBatch, collate_judged
 from luthier.data.tokens import Tokens
-from luthier.methods.answers import isolation
+from luthier.methods.forward import isolation
 from luthier.methods.likelihood_losses import bradley_terry
 from luthier.methods.method import Loss
 from luthier.methods.preference import compared
