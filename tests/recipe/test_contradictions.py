@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 
 from luthier.recipe import Recipe
 from luthier.recipe.contradictions import contradictions
 from tests.recipe.made import ANSWERED, ANSWERING, BASE, PLAIN, ROWS, SCRATCH, recipe
+
+
+def _judged(kind: str, metric: str, **evaluate: Any) -> Recipe:
+    settings = {"keep_best": True, "best_metric": metric, **evaluate}
+    return recipe(BASE, method={"kind": kind}, data={"holdout": 0.1}, evaluate=settings)
 
 
 @pytest.mark.parametrize(
@@ -24,6 +30,10 @@ from tests.recipe.made import ANSWERED, ANSWERING, BASE, PLAIN, ROWS, SCRATCH, r
         recipe(BASE, data={"holdout": 0.1}, evaluate={"patience": 2}),
         recipe(ANSWERING, evaluate={"keep_best": True, "best_metric": "exact_match", "higher_is_better": True}),
         recipe(BASE, evaluate={"best_metric": "f1"}),
+        _judged("dpo", "rewards/accuracies", higher_is_better=True),
+        _judged("kto", "kl"),
+        _judged("cpo", "nll"),
+        _judged("mine:Own", "own/figure"),
         ANSWERED,
         recipe(BASE, adapter={"targets": r".*\.q_proj", "rank_pattern": {"q_proj": 4}}, model={"trainable": ["norm"]}),
     ],
@@ -102,6 +112,16 @@ def test_what_fits_together_is_let_through(tree: Recipe) -> None:
             "the loss is better when it is lower",
             recipe(BASE, data={"evaluate": ROWS}, evaluate={"keep_best": True, "higher_is_better": True}),
         ),
+        ("evaluate.higher_is_better", "better when it is higher", _judged("dpo", "rewards/accuracies")),
+        ("evaluate.higher_is_better", "better when it is higher", _judged("reward", "rewards/margins")),
+        (
+            "evaluate.higher_is_better",
+            "the nll is better when it is lower",
+            _judged("orpo", "nll", higher_is_better=True),
+        ),
+        ("evaluate.best_metric", "perplexity is not measured", _judged("dpo", "perplexity")),
+        ("evaluate.best_metric", "rewards/accuracies is not measured", _judged("kto", "rewards/accuracies")),
+        ("evaluate.best_metric", "nll is not measured", _judged("dpo", "nll")),
     ],
 )
 def test_each_contradiction_is_found_alone_with_its_key_and_a_remedy(key: str, reason: str, tree: Recipe) -> None:

@@ -5,13 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from luthier.recipe.inert import PREFERENCES
 from luthier.recipe.recipe import Recipe
 
 Contradiction = tuple[str, str, str]
 """(dotted key, reason, remedy)"""
 
-GROWING = ("exact_match", "rouge-", "bleu-", "chrf", "accuracy")
+GROWING = ("exact_match", "rouge-", "bleu-", "chrf", "accuracy", "rewards/margins", "rewards/accuracies")
 """Beginnings of the names of metrics that are better when they are higher."""
+
+FALLING = ("loss", "perplexity", "nll")
+"""Metrics that are better when they are lower."""
 
 
 def contradictions(recipe: Recipe) -> list[Contradiction]:
@@ -112,15 +116,31 @@ def _evaluation(recipe: Recipe) -> Iterator[Contradiction]:
 
 def _best_metric(recipe: Recipe) -> Iterator[Contradiction]:
     """A metric that is never there, or that is taken to grow where it falls."""
-    settings = recipe.evaluate
+    settings, kind = recipe.evaluate, recipe.method.kind
     metric, key = settings.best_metric, "evaluate.best_metric"
-    answered = settings.generate_during
-    if metric in ("loss", "perplexity"):
-        if settings.higher_is_better:
-            yield "evaluate.higher_is_better", f"the {metric} is better when it is lower", "set it to false"
-        return
-    if recipe.method.kind in ("pretrain", "sft") and not (answered and metric in settings.metrics):
+    own = _figures(recipe)
+    if own is not None and metric not in own and not (settings.generate_during and metric in settings.metrics):
         remedy = f"add {metric} to evaluate.metrics, set evaluate.generate_during: true, and name data.evaluate"
+        if kind in PREFERENCES:
+            remedy = f"use one of: {', '.join(own)}"
         yield key, f"{metric} is not measured in the course of the run", remedy
+    elif metric in FALLING and settings.higher_is_better:
+        yield "evaluate.higher_is_better", f"the {metric} is better when it is lower", "set it to false"
     elif metric.startswith(GROWING) and not settings.higher_is_better:
         yield "evaluate.higher_is_better", f"{metric} is better when it is higher", "set it to true"
+
+
+def _figures(recipe: Recipe) -> tuple[str, ...] | None:
+    """What the objective tells of evaluation rows, by name; None of an objective of the user's own."""
+    method = recipe.method
+    if method.kind in ("pretrain", "sft"):
+        return "loss", "perplexity"
+    if method.kind not in PREFERENCES:
+        return None
+    likely = method.kind == "orpo" or (method.nll_weight or 0.0 if method.kind != "cpo" else method.nll_weight != 0)
+    return (
+        *("loss", "rewards/chosen", "rewards/rejected"),
+        *(("rewards/margins", "rewards/accuracies") if method.kind != "kto" else ("kl",)),
+        *(("logps/chosen", "logps/rejected") if method.kind != "reward" else ()),
+        *(("nll",) if likely and method.kind not in ("kto", "reward") else ()),
+    )

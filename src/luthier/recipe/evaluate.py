@@ -182,8 +182,8 @@ class Evaluate(Section):
     )
     best_metric: str = setting(
         "loss",
-        en="What the best checkpoint and early stopping go by: loss, or one of metrics with generate_during.",
-        zh="选最佳检查点与早停所依据的指标:loss,或 metrics 之一(需开启 generate_during)。",
+        en="What the best checkpoint and early stopping go by: loss, a figure of the objective (rewards/accuracies), or one of metrics with generate_during.",
+        zh="选最佳检查点与早停所依据的指标:loss、训练目标自身的指标(如 rewards/accuracies),或 metrics 之一(需开启 generate_during)。",
         up=("Another metric is the goal.", "目标是其他指标时设置。"),
         down=("loss otherwise.", "否则用 loss。"),
     )
