@@ -84,6 +84,22 @@ def test_answers_in_pieces_of_text_are_framed(world: World) -> None:
     assert [answer[-1] for answer in one.answers] == [encoder.id_of("eos_token")] * 2
 
 
+@pytest.mark.parametrize("kind", ["turns", "pieces"])
+def test_a_pair_of_the_same_answer_twice_is_one_and_told_of(kind: str, world: World, tmp_path: Path) -> None:
+    row = {"prompt": "Where does Mira live?", "chosen": "In the mill.", "rejected": "In the mill."}
+    pieces = (Text("Where? ", "user"), Text("In the mill."))
+    example = pairs(Row("d:1", row)) if kind == "turns" else pieced(pieces, "d:1", rejected_pieces=pieces)
+    (one,) = made(world, example)
+    texts = [Encoder.open(world.model).decode(part.tolist()).strip() for part in (one.prompt, *one.answers)]
+    assert "Where" in texts[0] and texts[1:] == ["In the mill."] * 2
+    path = write_jsonl(tmp_path / "rows.jsonl", [row, {**row, "rejected": "In the barn."}])
+    recipe = build(world.recipe(method={"kind": "dpo"}, data={"train": [{"path": str(path)}]}), str)
+    store, _ = prepare(recipe, recipe.data.train, world.model)
+    assert len(store) == 2
+    (note,) = store.summary["notes"]
+    assert note.startswith(f"{path}: 1 rows have a chosen and a rejected answer that are the same")
+
+
 def judged(prompt: int, chosen: int, rejected: int) -> Any:
     ids = np.arange(prompt + chosen + rejected, dtype=np.int32)
     return Judged(ids[:prompt], (ids[prompt : prompt + chosen], ids[prompt + chosen :])).tokens("d:1")

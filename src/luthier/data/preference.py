@@ -68,6 +68,13 @@ def is_judged(example: Example) -> bool:
     return bool(example.rejected or example.rejected_pieces) or example.label is not None
 
 
+def is_undecided(example: Example) -> bool:
+    """Whether a pair's answers are the same, so that it prefers neither."""
+    if example.rejected_pieces:
+        return example.rejected_pieces == example.pieces
+    return bool(example.rejected) and example.rejected == example.messages
+
+
 def check_judged(example: Example, kind: str) -> None:
     """Refuse a row that does not say which of its answers are wanted, where the method learns from that.
 
@@ -111,16 +118,18 @@ def _sides(example: Example) -> list[Example]:
         last = max((n for n, m in enumerate(example.messages) if m.role == "assistant"), default=-1)
         kept = len(example.pieces) - 1
         return [_learned(example, example.messages, last, example.pieces, kept)]
-    turns = _shared(example.messages, example.rejected)
-    pieces = _shared(example.pieces, example.rejected_pieces)
+    turns = _asked(example.messages, example.rejected)
+    pieces = _asked(example.pieces, example.rejected_pieces)
     return [
         _learned(example, example.messages, turns, example.pieces, pieces),
         _learned(example, example.rejected or example.messages, turns, example.rejected_pieces, pieces),
     ]
 
 
-def _shared(better: Sequence[object], worse: Sequence[object]) -> int:
-    return sum(1 for _ in takewhile(lambda both: both[0] == both[1], zip(better, worse, strict=False)))
+def _asked(better: Sequence[object], worse: Sequence[object]) -> int:
+    """How many turns (or pieces) are the prompt: those that both begin with, but of none the last."""
+    both = zip(better[:-1], worse[:-1], strict=False)
+    return sum(1 for _ in takewhile(lambda one: one[0] == one[1], both))
 
 
 def _learned(example: Example, messages: Sequence[Message], turn: int, pieces: Sequence[Piece], piece: int) -> Example:

@@ -1,4 +1,5 @@
-"""What a person should know about rows that are used as they are: how many hold control tokens, or begin with two."""
+"""What a person should know about rows that are used as they are: how many hold control tokens, begin with two, or
+prefer an answer to itself."""
 
 from __future__ import annotations
 
@@ -8,12 +9,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from luthier.data.encoder import Encoder
 from luthier.data.example import Example
 from luthier.data.literal import pattern_of, texts_in
+from luthier.data.preference import is_undecided
 from luthier.data.tokens import Tokens
 
 LITERAL = "literal"
 """Rows that hold control tokens, which were read as ordinary text."""
 DOUBLED = "doubled"
 """Rows that begin with the tokens that the tokenizer puts there besides."""
+UNDECIDED = "undecided"
+"""Pairs whose answers are the same."""
 
 
 class Remarks:
@@ -27,6 +31,7 @@ class Remarks:
 
     def add(self, examples: Sequence[Example], documents: Iterable[Tokens]) -> None:
         """Look at some examples and what they became."""
+        self.counts[UNDECIDED] += sum(map(is_undecided, examples))
         given = [list(texts_in(example)) for example in examples if not example.control]
         joined = "\n".join(["\n".join(texts) for texts in given])
         if any(opener in joined for opener in self._openers) and self._control.search(joined):
@@ -47,6 +52,8 @@ def notes_on(path: str, counts: Mapping[str, int], prefix: str) -> list[str]:
     'd.jsonl: 1 rows begin with <s>, and t'
     """
     said = {
+        UNDECIDED: "have a chosen and a rejected answer that are the same, so that no preference is learned of them; "
+        "leave them out",
         LITERAL: "hold control tokens, such as the end of a turn, which were read as ordinary text; if the rows are "
         "finished texts that mean them, set control_tokens: control for this source",
         DOUBLED: f"begin with {prefix}, and the tokenizer puts it there too, so that they have it twice; take it out "
