@@ -267,6 +267,7 @@ TRL_FLIPS: dict[str, Flip] = {
     "desirable_weight": Flip(0.1, 0.5, {"beta": 0.1}),
     "undesirable_weight": Flip(0.1, 0.5, {"beta": 0.1}),
     "center_rewards_coefficient": Flip(0.0, 0.01),
+    "disable_dropout": Flip(True, False, {"beta": 0.1}),
 }
 """What TRL added."""
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 from rich.console import Console
+from transformers import GPT2Config, GPT2LMHeadModel
 
 from luthier.dialects import read
 from luthier.errors import ModelError, RunError
@@ -81,6 +82,23 @@ def test_an_adapter_that_began_as_something_is_measured_against_its_start(
     for folder in (again, pissa, prefix):
         assert losses(folder)[0] == pytest.approx(math.log(2), abs=1e-6)
     assert losses(prefix)[-1] != pytest.approx(math.log(2), abs=1e-6)
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_a_model_s_own_dropout_is_off_unless_it_is_kept(
+    kept: bool, world: World, tmp_path: Path, write_recipe: Write
+) -> None:
+    vocabulary = len(json.loads((world.model / "tokenizer.json").read_text())["model"]["vocab"])
+    torch.manual_seed(0)
+    sizes = {"vocab_size": vocabulary, "n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 256}
+    GPT2LMHeadModel(GPT2Config(**sizes, bos_token_id=None, eos_token_id=2)).save_pretrained(tmp_path / "gpt2")
+    for file in world.model.glob("*token*"):
+        (tmp_path / "gpt2" / file.name).write_bytes(file.read_bytes())
+    given = {"model": {"path": str(tmp_path / "gpt2")}, "method": {"kind": "dpo", "model_dropout": kept}}
+    folder = carried_out(world, tmp_path, write_recipe, **given)
+    begins_at_ln_2 = losses(folder)[0] == pytest.approx(math.log(2), abs=1e-6)
+    assert begins_at_ln_2 is not kept
+    assert json.loads((folder.model / "config.json").read_text())["resid_pdrop"] == 0.1
 
 
 @pytest.mark.parametrize("bias", ["all", "lora_only"])

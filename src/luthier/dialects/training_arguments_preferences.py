@@ -96,6 +96,13 @@ def centred(value: Any, values: Values) -> Effect:
     return applied(made) if made else inert("null: left at the default")
 
 
+def model_dropout(value: Any, values: Values) -> Effect:
+    """``disable_dropout``."""
+    if value is None:
+        return inert("null: left at the default")
+    return applied({"method.model_dropout": not flag(value)}, "of the model's own layers; an adapter says its own")
+
+
 def _names(value: Any) -> list[str]:
     listed = value if isinstance(value, list) else [value]
     return [str(one).rsplit(".", 1)[-1].lower() for one in listed if one is not None]
@@ -121,7 +128,7 @@ PREFERENCES: tuple[Row, ...] = (
     Inert("max_target_length", "models here have no separate decoder"),
     Inert("max_completion_length", "max_length bounds prompt and answer", (None,), "write max_length"),
     *(Inert(name, _PAIRS) for name in ("label_pad_token_id", "padding_value", "is_encoder_decoder")),
-    Inert("disable_dropout", "an adapter's dropout is said with the adapter, and the reference never has any"),
+    Spread("disable_dropout", ("method.model_dropout",), model_dropout),
     Inert("generate_during_eval", "what it showed changed nothing"),
     Inert("precompute_ref_batch_size", "how many rows at a time changes no result"),
     Inert("ref_model_init_kwargs", "the reference is the model before its first step", whole=True),

@@ -20,6 +20,7 @@ from luthier.model.attention import NAMES, register
 from luthier.model.attention_alone import goes_alone, run_alone
 from luthier.model.chatglm import is_chatglm
 from luthier.model.chatglm_weights import as_glm
+from luthier.model.dropout import without_dropout
 from luthier.model.free import means, pattern_faults
 from luthier.model.hollow import hollow_model
 from luthier.model.kernels.checkpoints import checkpoint_layers
@@ -30,6 +31,7 @@ from luthier.model.reward import as_reward_model
 from luthier.model.safe import check_model
 from luthier.model.shape import default_intermediate, shape_of_directory, weight_files
 from luthier.recipe import Recipe
+from luthier.recipe.inert import PREFERENCES
 from luthier.recipe.model import Scratch
 
 logging.disable_progress_bar()
@@ -77,6 +79,8 @@ def build_model(
         model.resize_token_embeddings(rows, mean_resizing=not hollow)
     if recipe.method.kind == "reward":
         model = as_reward_model(model, recipe.seed)
+    if recipe.method.kind in PREFERENCES and not recipe.method.model_dropout:
+        without_dropout(model)
     model.config.use_cache = False
     _free(model, recipe, directory)
     if recipe.runtime.gradient_checkpointing:

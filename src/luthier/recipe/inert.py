@@ -12,16 +12,16 @@ InertRule = tuple[bool, str, tuple[str, ...]]
 
 TERMS = (
     *("beta", "loss", "preference_smoothing", "nll_weight", "margin"),
-    *("desirable_weight", "undesirable_weight", "center_rewards", "reference"),
+    *("desirable_weight", "undesirable_weight", "center_rewards", "reference", "model_dropout"),
 )
 PREFERENCES = {
-    "dpo": ("beta", "loss", "preference_smoothing", "nll_weight", "reference"),
-    "ipo": ("beta", "nll_weight", "reference"),
-    "kto": ("beta", "desirable_weight", "undesirable_weight", "reference"),
-    "orpo": ("beta",),
-    "simpo": ("beta", "preference_smoothing", "nll_weight", "margin"),
-    "cpo": ("beta", "loss", "preference_smoothing", "nll_weight"),
-    "reward": ("center_rewards",),
+    "dpo": ("beta", "loss", "preference_smoothing", "nll_weight", "reference", "model_dropout"),
+    "ipo": ("beta", "nll_weight", "reference", "model_dropout"),
+    "kto": ("beta", "desirable_weight", "undesirable_weight", "reference", "model_dropout"),
+    "orpo": ("beta", "model_dropout"),
+    "simpo": ("beta", "preference_smoothing", "nll_weight", "margin", "model_dropout"),
+    "cpo": ("beta", "loss", "preference_smoothing", "nll_weight", "model_dropout"),
+    "reward": ("center_rewards", "model_dropout"),
 }
 """Which terms each preference method has."""
 

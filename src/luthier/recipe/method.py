@@ -128,6 +128,20 @@ class Method(Section):
         up=("0.01 where rewards drift.", "奖励整体漂移时取 0.01。"),
         down=("0: only differences matter.", "只看差值时取 0。"),
     )
+    model_dropout: bool = setting(
+        False,
+        en="Whether the model's own dropout, which GPT-2, OPT and a few others have, stays on while they learn from judged answers. An adapter's is adapter.dropout.",
+        zh="在偏好数据上训练时是否保留模型自带的 dropout(GPT-2、OPT 等少数模型有);适配器的 dropout 由 adapter.dropout 设定。",
+        up=("The model is small and overfits.", "模型小且过拟合时开启。"),
+        down=(
+            "Off: its answers are as likely at the start as under the reference, so that DPO begins at ln 2.",
+            "关闭:起步时回答的概率与参考模型一致,DPO 的损失从 ln 2 开始。",
+        ),
+        history=(
+            "disable_dropout in TRL's preference configs says the opposite, and is true unless it is set.",
+            "TRL 偏好训练配置中的 disable_dropout 含义相反,默认为 true。",
+        ),
+    )
     max_prompt_length: int | None = setting(
         None,
         gt=0,
