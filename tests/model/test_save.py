@@ -81,3 +81,10 @@ def test_a_base_that_is_gone_is_told(world: World, tmp_path: Path) -> None:
     path.write_text(json.dumps({**json.loads(path.read_text()), "base_model_name_or_path": "/no/such/model"}))
     with pytest.raises(ModelError, match="there is no such directory"):
         load_result(tmp_path)
+
+
+def test_a_language_model_is_no_judge(world: World, adapted: Path) -> None:
+    for place, reason in ((world.model, "no reward model: it lacks score.weight"), (adapted, "no adapter of a reward")):
+        with pytest.raises(ModelError, match=reason) as error:
+            load_result(place, reward=True)
+        assert error.value.faults[0].remedy == "train one with method.kind: reward"

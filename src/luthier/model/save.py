@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from peft import PeftModel
+from safetensors import SafetensorError
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
+from luthier.errors import ModelError
 from luthier.model.adapter_files import SETTINGS, adapter_settings, refuse_judge, rows_of
 from luthier.model.alone import open_over_base
 from luthier.model.attention_alone import goes_alone, run_alone
@@ -17,9 +19,13 @@ from luthier.model.precision import DTYPES
 from luthier.model.quantise import loading, read_quantisation, write_quantisation
 from luthier.model.reward import as_reward_model
 from luthier.model.rows import write_whole
+from luthier.model.safe import check_model
 from luthier.model.starts import starts_from_quantisation, write_relative
 from luthier.model.tokenizer import local_directory, write_tokenizer
 from luthier.model.weights import Weights
+
+TRAIN_ONE = "train one with method.kind: reward"
+"""What to do where a reward model is wanted and there is none."""
 
 
 def save_model(
@@ -77,19 +83,34 @@ def load_result(directory: Path, attention: str | None = None, *, reward: bool =
 
 
 def _whole_judge(directory: Path, attention: str | None) -> PreTrainedModel:
+    """A saved reward model.
+
+    Raises:
+        ModelError: it cannot be opened as one, or has no head of its own.
+    """
+    check_model(directory)
     alone = goes_alone(architecture_of(directory))
-    judge: PreTrainedModel = AutoModelForSequenceClassification.from_pretrained(
-        str(directory),
-        attn_implementation=None if alone else attention,
-        dtype="auto",
-        num_labels=1,
-        local_files_only=True,
-        trust_remote_code=False,
-        use_safetensors=True,
-    )
+    try:
+        judge, report = AutoModelForSequenceClassification.from_pretrained(
+            str(directory),
+            attn_implementation=None if alone else attention,
+            dtype="auto",
+            num_labels=1,
+            output_loading_info=True,
+            local_files_only=True,
+            trust_remote_code=False,
+            use_safetensors=True,
+        )
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        reason = f"cannot be opened as a reward model: {str(error).strip().splitlines()[0]}"
+        raise ModelError(reason, place=str(directory), remedy=TRAIN_ONE) from error
+    if report["missing_keys"]:
+        lost = ", ".join(sorted(map(str, report["missing_keys"]))[:5])
+        raise ModelError(f"is no reward model: it lacks {lost}", place=str(directory), remedy=TRAIN_ONE)
     if alone:
         run_alone(judge)
-    return judge.eval()
+    model: PreTrainedModel = judge.eval()
+    return model
 
 
 def base_of(directory: Path) -> Path:
@@ -108,10 +129,12 @@ def open_on_base(
     """A saved adapter on a base model, ready to evaluate; ``reward``: one that judges answers.
 
     Raises:
-        ModelError: one of them cannot be opened, or it judges answers and is not to.
+        ModelError: one of them cannot be opened, or it judges answers and is not to, or the other way round.
     """
     if not reward:
         refuse_judge(directory)
+    elif adapter_settings(directory).get("task_type") != "SEQ_CLS":
+        raise ModelError("is no adapter of a reward model", place=str(directory), remedy=TRAIN_ONE)
     model = _grown(open_model(base, attention, dtype, quantised or {}), directory)
     return open_over_base(as_reward_model(model, seed=0) if reward else model, directory)
 

@@ -137,10 +137,11 @@ def _figures(recipe: Recipe) -> tuple[str, ...] | None:
         return "loss", "perplexity"
     if method.kind not in PREFERENCES:
         return None
-    likely = method.kind == "orpo" or (method.nll_weight or 0.0 if method.kind != "cpo" else method.nll_weight != 0)
+    weight = float(method.kind == "cpo") if method.nll_weight is None else method.nll_weight
+    likely = method.kind == "orpo" or (weight and method.kind not in ("kto", "reward"))
     return (
         *("loss", "rewards/chosen", "rewards/rejected"),
         *(("rewards/margins", "rewards/accuracies") if method.kind != "kto" else ("kl",)),
         *(("logps/chosen", "logps/rejected") if method.kind != "reward" else ()),
-        *(("nll",) if likely and method.kind not in ("kto", "reward") else ()),
+        *(("nll",) if likely else ()),
     )
