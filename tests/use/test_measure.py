@@ -184,11 +184,9 @@ def test_judged_rows_give_the_run_s_own_margins_and_accuracy(
     last = events(folder, Evaluated)[-1]
     again: Evaluation = found(folder)[0]
     assert last.metrics and any("accurac" in name for name in last.metrics)
-    assert again.figures == pytest.approx(
-        {"loss": last.loss, **last.metrics, "tokens": last.targets}, rel=1e-3, abs=1e-4
-    )
+    assert again.figures == pytest.approx({"loss": last.loss, **last.metrics, "rows": last.targets}, rel=1e-3, abs=1e-4)
     named: Evaluation = found(folder, data=(tmp_path / "pairs.jsonl",))[0]
-    assert set(named.figures) == set(again.figures) and named.figures["tokens"] == len(pairs)
+    assert set(named.figures) == set(again.figures) and named.figures["rows"] == len(pairs)
 
 
 def test_what_cannot_be_measured_is_told(answering: RunFolder, world: World, tmp_path: Path) -> None:

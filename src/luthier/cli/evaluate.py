@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 SHOWN = 10
 """Answers that are printed."""
 
+COUNTS = ("tokens", "rows")
+"""Figures that say over how much the others are."""
+
 
 def command(
     model: Result,
@@ -102,8 +105,8 @@ def _print(found: Evaluation, base: Evaluation | None) -> None:
         line = f"{_mark(row)}{shorten(row['question'])} -> {earlier}{shorten(row['answer'])}"
         typer.echo(visible_lines(line))
     for name, value in found.figures.items():
-        was = f" (before {base.figures[name]:.4f})" if base and name in base.figures and name != "tokens" else ""
-        typer.echo(f"{name}: {value:.4f}{was}")
+        was = f" (before {base.figures[name]:.4f})" if base and name in base.figures else ""
+        typer.echo(f"{name}: {value:,.0f}" if name in COUNTS else f"{name}: {value:.4f}{was}")
 
 
 def _mark(row: dict[str, Any]) -> str:

@@ -15,6 +15,7 @@ import torch
 
 from luthier.data.encoder import Encoder
 from luthier.data.example import Example
+from luthier.data.preference import PAIRED, SINGLE
 from luthier.data.store import TokenStore
 from luthier.data.template import ChatTemplate
 from luthier.evaluate.generate import ROWS, answer
@@ -32,6 +33,11 @@ LIKELIHOODS = ("pretrain", "sft")
 
 LARGEST_LOSS = 700.0
 """Of what can still be raised to a power of e."""
+
+
+def counted_in(recipe: Recipe) -> str:
+    """What a recipe's loss is the mean over: trained tokens, or rows whose answers are judged."""
+    return "rows" if recipe.method.kind in (*PAIRED, *SINGLE) else "tokens"
 
 
 @dataclass(frozen=True, slots=True)

@@ -128,10 +128,10 @@ class Display:
         """Seconds left, at the pace of this process so far, evaluations and saves included."""
         return (time.monotonic() - self._begun) / max(1, step - self._first) * (self._steps - step)
 
-    def evaluated(self, event: Evaluated) -> None:
-        """An evaluation is done."""
+    def evaluated(self, event: Evaluated, unit: str) -> None:
+        """An evaluation is done, over so many ``unit``."""
         more = "".join(f", {name} {value:.4g}" for name, value in event.metrics.items())
-        figures = f"loss {event.loss:.4f}{more} over {event.targets:,} tokens ({event.seconds:.1f} s)"
+        figures = f"loss {event.loss:.4f}{more} over {event.targets:,} {unit} ({event.seconds:.1f} s)"
         self.say(f"  [cyan]evaluation[/cyan] at step {event.step:,}: {figures}")
 
     def chosen(self, event: Chosen) -> None:

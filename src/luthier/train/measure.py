@@ -11,7 +11,7 @@ from typing import Any
 
 from luthier.data.batch import Batch
 from luthier.data.example import Example
-from luthier.evaluate.measure import Answers, answered, cast_weights, measured
+from luthier.evaluate.measure import Answers, answered, cast_weights, counted_in, measured
 from luthier.methods.method import Loss, Method
 from luthier.recipe import Recipe
 from luthier.record.events import Answered, Evaluated, EventLog, Warned, read_events
@@ -61,7 +61,7 @@ class Measure:
         seconds = time.monotonic() - begun
         event = Evaluated(step=step, loss=found.loss, targets=found.count, seconds=seconds, metrics=found.metrics)
         self.log.write(event)
-        self.display.evaluated(event)
+        self.display.evaluated(event, counted_in(self.recipe))
         return {"loss": found.loss, **found.metrics}
 
     def _heeding(self, method: Method, model: Any, batch: Batch) -> Loss:

@@ -19,7 +19,7 @@ from luthier.data.preparation import Preparation
 from luthier.data.store import TokenStore
 from luthier.data.template import ChatTemplate
 from luthier.errors import Fault, ModelError, RunError
-from luthier.evaluate.measure import answered, cast_weights, measured
+from luthier.evaluate.measure import answered, cast_weights, counted_in, measured
 from luthier.evaluate.questions import asked
 from luthier.evaluate.scores import Failure
 from luthier.methods.method import method_of
@@ -168,7 +168,7 @@ def _measured(
                     autocast=engine.autocast,
                     largest=rows.largest,
                 )
-            figures = {"loss": losses.loss, **losses.metrics, "tokens": float(losses.count)}
+            figures = {"loss": losses.loss, **losses.metrics, counted_in(recipe): float(losses.count)}
         if not rows.questions or rows.template is None:
             return Evaluation(figures)
         with display.counting(f"{name} answers {len(rows.questions):,} questions") as told, off():
