@@ -20,6 +20,7 @@ from luthier.data.pipeline import prepare
 from luthier.data.store import collect
 from luthier.data.tokens import Tokens
 from luthier.errors import DataError
+from luthier.methods.method import method_of
 from luthier.plan import volume
 from luthier.plan.plan import plan_recipe
 from luthier.plan.volume import Volume, estimate, volume_of_store
@@ -57,6 +58,27 @@ def test_of_few_rows_the_estimate_is_what_preparation_makes(make: Make, world: W
     assert before.targets == sum(store.targets[train])
     assert before.longest == max(store.lengths[train])
     assert before.squared == sum(int(length) ** 2 for length in store.lengths[train])
+
+
+@pytest.mark.parametrize("adapter", ["none", "prefix"])
+@pytest.mark.parametrize("kind", ["dpo", "orpo", "kto", "reward"])
+def test_judged_documents_are_counted_as_batches_have_them(
+    kind: str, adapter: str, make: Make, world: World, tmp_path: Path
+) -> None:
+    wanted = [("In the mill." if n % 3 else "Here.", n % 2 == 0) for n in range(12)]
+    rows = [
+        {"prompt": "Where is it, " + "and again " * n + "?", "completion": answer, "label": label}
+        if kind == "kto"
+        else {"prompt": "Where is it, " + "and again " * n + "?", "chosen": answer, "rejected": "No, or there."}
+        for n, (answer, label) in enumerate(wanted)
+    ]
+    data = {"train": [{"path": str(write_jsonl(tmp_path / "rows.jsonl", rows))}], "max_length": 256}
+    recipe = make(method={"kind": kind}, adapter={"kind": adapter}, data=data, pack={"kind": "none"})
+    found = estimated(recipe, world)
+    store, _ = prepare(recipe, recipe.data.train, world.model)
+    assert volume_of_store(recipe, store, None) == found
+    batch = method_of(recipe).collate(list(store))
+    assert (found.tokens, found.targets) == (batch.tokens, batch.targets)
 
 
 def test_duplicates_far_apart_are_found_by_the_estimate_too(make: Make, world: World, tmp_path: Path) -> None:

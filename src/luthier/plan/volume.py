@@ -16,6 +16,7 @@ from luthier.data.encoder import Encoder
 from luthier.data.example import Example
 from luthier.data.holdout import split_holdout
 from luthier.data.json_rows import json_rows
+from luthier.data.laid_out import laid_out, learned_in, learned_of
 from luthier.data.lines import bounded
 from luthier.data.order import feed_of
 from luthier.data.origins import Origins
@@ -69,7 +70,9 @@ def volume_of_store(recipe: Recipe, store: TokenStore, evaluation: int | None) -
     """The exact volume of prepared data; ``evaluation`` documents come from elsewhere, None means by holdout."""
     train, held = split_holdout(store.origins.rows, recipe.data.holdout, recipe.seed)
     found = len(held) if evaluation is None else evaluation
-    volume = _volume(recipe, store.lengths[train], store.targets[train], True, 1.0, found, store.sources[train])
+    volume = _volume(
+        recipe, store.lengths[train], learned_in(recipe, store)[train], True, 1.0, found, store.sources[train]
+    )
     return replace(volume, notes=tuple(map(str, store.summary.get("notes", ()))))
 
 
@@ -149,7 +152,7 @@ def _sample(work: Preparation, sources: Sequence[Source]) -> tuple[Ints, Ints, I
 
     documents: list[tuple[int, int]] = []
     for tokens in work.documents(first_rows()):
-        documents.append((len(tokens), tokens.targets))
+        documents.append((len(tokens), learned_of(work.recipe, tokens)))
         origins.append(tokens.origin)
     lengths, targets = np.array(documents, dtype=np.int64).reshape(-1, 2).T
     return lengths, targets, Origins.of(origins).rows, _share(sources, rows) if cut else 1.0
@@ -228,6 +231,7 @@ def _volume(
     feed = feed_of(recipe, lengths, sources)
     packs, drawn = feed.packs(0), np.concatenate(feed.documents(0))
     per_step = recipe.batch.micro * recipe.batch.accumulation
+    lengths, targets = laid_out(recipe, lengths, targets)
     pieces = packs.lengths(lengths)
     # The first token of a piece cut off within a document has nothing before it, so that it gives no loss.
     cut = max(0, len(pieces) - len(drawn))

@@ -16,6 +16,7 @@ from luthier.data.example import Example
 from luthier.data.fill import told_of
 from luthier.data.holdout import split_holdout
 from luthier.data.jsonl_copy import with_copies
+from luthier.data.laid_out import learned_in
 from luthier.data.order import Feed, feed_of
 from luthier.data.pipeline import prepare
 from luthier.data.preparation import Preparation
@@ -168,7 +169,7 @@ def _prepared(
         name=name,
         documents=len(store),
         tokens=int(store.lengths.sum()),
-        targets=int(store.targets.sum()),
+        targets=int(learned_in(recipe, store).sum()),
         packs=len(packs),
         cached=cached,
         seconds=time.perf_counter() - begun,
