@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import Trainer, TrainingArguments
+from transformers import AutoConfig, AutoModelForCausalLM, Trainer, TrainingArguments
 
 from luthier.errors import CheckpointError, RecipeError
 from luthier.plan.instead import substituted
@@ -349,6 +349,35 @@ def test_muon_takes_hidden_matrices_alone() -> None:
     found = {name: set(optimizer.state[parameter]) for name, parameter in model.named_parameters()}
     assert found["linear.weight"] == {"momentum_buffer"}
     assert all("exp_avg" in entries for name, entries in found.items() if name != "linear.weight")
+
+
+def built(kind: str, **changes: Any) -> Any:
+    size = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "vocab_size": 32, "pad_token_id": None}
+    size |= {"bos_token_id": 1, "eos_token_id": 2}
+    heads = {"num_attention_heads": 2, "num_key_value_heads": 2} if kind != "mamba" else {}
+    return AutoModelForCausalLM.from_config(AutoConfig.for_model(kind, **size, **heads, **changes))
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes"),
+    [("gpt_oss", {"num_local_experts": 2, "num_experts_per_tok": 1, "head_dim": 8}), ("cohere", {"use_qk_norm": True})],
+)
+def test_biases_of_experts_and_norms_of_heads_neither_decay_nor_are_they_hidden_matrices(
+    kind: str, changes: dict[str, Any]
+) -> None:
+    model = built(kind, **changes)
+    groups = parameter_groups(model, recipe("muon").optimizer)
+    decaying = {name for group in groups if group["weight_decay"] for name in group["names"]}
+    upstream = set(Trainer.get_decay_parameter_names(None, model))  # type: ignore[arg-type]
+    assert decaying == {name for name, one in model.named_parameters() if name in upstream and one.ndim > 1}
+    hidden = {name for group in groups if group["hidden"] for name in group["names"]}
+    assert hidden and not any("norm" in name or name.endswith("bias") for name in hidden)
+
+
+def test_muon_leaves_a_table_that_is_no_weight_of_a_layer_to_adamw() -> None:
+    groups = parameter_groups(built("mamba", state_size=4), recipe("muon").optimizer)
+    hidden = [name.rpartition("mixer.")[2] for group in groups if group["hidden"] for name in group["names"]]
+    assert hidden == ["in_proj.weight", "x_proj.weight", "dt_proj.weight", "out_proj.weight"]
 
 
 def test_a_weights_place_in_the_trainers_groups_is_kept_where_steps_go_by_it() -> None:

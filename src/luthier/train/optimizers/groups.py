@@ -11,28 +11,30 @@ from luthier.recipe.optimizers import GO_BY_PLACE
 
 Groups = list[dict[str, Any]]
 """Each with ``params``, ``names`` (state is saved by name), ``weight_decay``, ``ratio`` (its rate over the recipe's)
-and ``hidden`` (matrices that are neither embeddings nor the output layer, in groups of their own unless steps go by a
-weight's place in its group)."""
+and ``hidden`` (weights of two dimensions that are neither embeddings nor the output layer, in groups of their own
+unless steps go by a weight's place in its group)."""
 
 
 def parameter_groups(model: torch.nn.Module, optimizer: Optimizer) -> Groups:
-    """The groups of a model; parameters of one dimension, which are biases and norms, do not decay.
+    """The groups of a model; biases and norms do not decay: parameters of one dimension, and those of more that are
+    biases (of experts in one tensor) or stand in a norm (of each head), as they are named.
 
     ``lora_plus`` multiplies the rate of LoRA's B matrices (Hayou et al. 2024, section 4); ``embedding_lr`` is the rate
     of everything inside the embeddings and the output layer, and wins over it.
     """
-    ends = _ends(model)
+    ends, norms = _ends(model), _norms(model)
     groups: dict[tuple[bool, float, bool], dict[str, Any]] = {}
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
             continue
-        end, decays = id(parameter) in ends, parameter.ndim > 1
+        end, matrix = id(parameter) in ends, name.endswith("weight") and id(parameter) not in norms
+        decays = parameter.ndim > 1 and id(parameter) not in norms and not name.endswith("bias")
         ratio = 1.0
         if end and optimizer.embedding_lr is not None:
             ratio = optimizer.embedding_lr / optimizer.lr
         elif optimizer.lora_plus is not None and ("lora_B" in name or "lora_embedding_B" in name):
             ratio = optimizer.lora_plus
-        hidden = parameter.ndim == 2 and not end and optimizer.kind not in GO_BY_PLACE
+        hidden = matrix and parameter.ndim == 2 and not end and optimizer.kind not in GO_BY_PLACE
         decay = optimizer.weight_decay if decays else 0.0
         empty = {"params": [], "names": [], "weight_decay": decay, "ratio": ratio, "hidden": hidden}
         group = groups.setdefault((not decays, ratio, not hidden), empty)
@@ -50,6 +52,12 @@ def _ends(model: torch.nn.Module) -> set[int]:
     return {id(parameter) for end in ends for parameter in end.parameters()} | {
         id(parameter) for name, parameter in model.named_parameters() if "lora_embedding_" in name
     }
+
+
+def _norms(model: torch.nn.Module) -> set[int]:
+    """Identities of the parameters of norms, which their classes' names tell."""
+    norms = [module for module in model.modules() if "Norm" in type(module).__name__]
+    return {id(parameter) for norm in norms for parameter in norm.parameters(recurse=False)}
 
 
 def follow_rates(optimizer: torch.optim.Optimizer) -> None:
