@@ -453,7 +453,7 @@ def test_targets_that_name_nothing_are_refused() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["adamw_8bit", "schedule_free_adamw", "grokadamw"])
+@pytest.mark.parametrize("kind", ["adamw_8bit", "schedule_free_adamw", "grokadamw", "galore_adamw"])
 def test_a_run_goes_on_from_its_checkpoint_bit_for_bit(
     kind: str,
     world: World,
@@ -462,8 +462,9 @@ def test_a_run_goes_on_from_its_checkpoint_bit_for_bit(
     luthier: Callable[..., subprocess.CompletedProcess[str]],
 ) -> None:
     needs(kind)
+    targets = {"rank": 4, "target_modules": "all-linear"} if kind in NEEDS_TARGETS else {}
     tree = world.recipe(
-        optimizer={"kind": kind},
+        optimizer={"kind": kind, "args": targets},
         data={"evaluate": [{"path": str(world.held_out)}]},
         batch={"steps": 6},
         evaluate={"every": 3},

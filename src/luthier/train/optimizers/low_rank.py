@@ -80,7 +80,8 @@ def _kept(made: Any, new: Any) -> torch.optim.Optimizer:
         if projector is not None:
             matrix = projector.ortho_matrix
             matrices = matrix if isinstance(matrix, list) else [matrix]
-            state.update({f"projector.{number}": one for number, one in enumerate(matrices)})
+            # A file holds rows one after another, and a product's last bits go by how its matrices lie.
+            state.update({f"projector.{number}": one.contiguous() for number, one in enumerate(matrices)})
             if hasattr(projector, "seed"):
                 state["projector.seed"] = projector.seed
 
