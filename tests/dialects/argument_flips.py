@@ -141,7 +141,7 @@ FLIPS: dict[str, Flip] = {
     "optim": Flip("adamw_torch", "paged_adamw_8bit"),
     "adafactor": ON,
     "optim_args": Flip("rank=64", {"rank": 128}),
-    "optim_target_modules": Flip(["attn"], ["mlp"]),
+    "optim_target_modules": Flip(["attn"], ["mlp"], {"optim": "galore_adamw"}),
     "lr_scheduler_type": Flip("linear", "cosine"),
     "lr_scheduler_kwargs": Flip(
         {"num_cycles": 2, "min_lr_rate": 0.1}, {"min_lr_rate": 0.1}, {"lr_scheduler_type": "cosine_with_min_lr"}

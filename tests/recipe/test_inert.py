@@ -54,6 +54,12 @@ MERGED = recipe(BASE, adapter={"kind": "lora"}, output={"merge": True})
             recipe(BASE, optimizer={"kind": "lion"}),
             recipe(BASE, optimizer={"kind": "lamb"}),
         ),
+        (
+            "optimizer.args.target_modules",
+            "sgd has no such constant",
+            recipe(BASE, optimizer={"kind": "sgd"}),
+            recipe(BASE, optimizer={"kind": "apollo_adamw_layerwise"}),
+        ),
         ("runtime.compile_mode", "runtime.compile is off", PLAIN, recipe(BASE, runtime={"compile": True})),
         (
             "runtime.checkpoint_reentrant",

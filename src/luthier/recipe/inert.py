@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from luthier.recipe.field import Section
-from luthier.recipe.optimizers import OPTIMIZERS, STANDS_IN, by_its_name
+from luthier.recipe.optimizers import NEEDS_TARGETS, OPTIMIZERS, STANDS_IN, by_its_name
 from luthier.recipe.recipe import Recipe
 from luthier.recipe.schedule import WHOLE
 
@@ -142,8 +142,10 @@ def _terms_without_use(recipe: Recipe) -> tuple[str, ...]:
 def _constants_without_use(recipe: Recipe) -> tuple[str, ...]:
     """Constants that the optimiser, or what stands in for it, has not."""
     kind = recipe.optimizer.kind
-    facts = OPTIMIZERS.get(by_its_name(STANDS_IN[kind][0] if kind in STANDS_IN else kind))
-    return facts.unused if facts else ()
+    kind = by_its_name(STANDS_IN[kind][0] if kind in STANDS_IN else kind)
+    facts = OPTIMIZERS.get(kind)
+    targets = () if kind in NEEDS_TARGETS else ("optimizer.args.target_modules",)
+    return (*facts.unused, *targets) if facts else ()
 
 
 def _other_adapters(recipe: Recipe) -> tuple[InertRule, ...]:

@@ -142,6 +142,7 @@ FLIPS: list[Flip] = [
     ("log_sweep_max_lr", 1e-6, 1e-5, {"lr_scheduler": "log_sweep"}),
     ("peft_layers_to_transform", [0, 1], 2, LORA | {"lora_target_modules": ["q_proj"]}),
     ("optim_args", "beta3=0.9,alpha=5", {"beta3": 0.8}, {}),
+    ("optim_target_modules", ["attn"], "all_linear", {"optimizer": "galore_adamw"}),
     *(
         (name, 1, 2, {})
         for name in (

@@ -207,7 +207,7 @@ TRAINING: tuple[Row, ...] = (
     Inert("eta_min", "no key of Axolotl, which passes over it; the end of the curve is cosine_min_lr_ratio"),
     Inert("adam_eps", "no key of Axolotl, which passes over it; the constant is adam_epsilon"),
     Refused("lr_groups", "several learning rates are not there", _LATER, (None, []), whole=True),
-    Refused("optim_target_modules", "low-rank gradients (GaLore) are not there", "write adapter: lora", (None, [])),
+    Key("optim_target_modules", "optimizer.args.target_modules", whole=True),
     *(Spread(f"log_sweep_{end}", (f"schedule.args.{end}",), _sweep(end)) for end in ("min_lr", "max_lr")),
     Refused("rl_adapter_ref_model", "the reference is the model before its first step", "leave it out"),
     Refused("torchdistx_path", "torchdistx is no longer made", "write optimizer: adamw_torch"),
