@@ -189,6 +189,27 @@ def test_weights_that_are_not_finite_are_named(world: World, recipe: Recipe) -> 
     assert "first in the weights of model.layers.1.mlp.up_proj.weight" in told[0][1]
 
 
+def test_a_weight_that_only_some_rows_meet_is_named_with_them(world: World, recipe: Recipe) -> None:
+    work, told = watched(world, recipe, micro=2, accumulation=2)
+    step, epoch, micros = next(planned_steps(work.feed, 0, 1))
+    token, row = rare(work, micros)
+    with torch.no_grad():
+        work.model.get_parameter("model.embed_tokens.weight")[token] = float("inf")
+    one_step(work, step, epoch, micros)
+    assert told[0][1].endswith(f"first in the weights of model.embed_tokens.weight (row {row})")
+    with torch.no_grad():
+        work.model.get_parameter("model.norm.weight")[0] = float("nan")
+    one_step(work, step, epoch, micros)
+    assert "weights of model." in told[1][1] and told[1][2] == (), "every row is at fault, and so none"
+
+
+def test_a_run_shorter_than_that_of_which_no_step_is_taken_fails_too(world: World, recipe: Recipe) -> None:
+    work, _ = watched(world, recipe, micro=1, accumulation=1, total=2)
+    spoil(work, "model.layers.0.mlp", int(work.store[0].ids[0]))
+    with pytest.raises(RunError, match="in 2 steps in a row"):
+        train(replace(work, most_skipped=5), Progress(), lambda event: False)
+
+
 def test_the_run_stops_after_as_many_steps_in_a_row_as_the_recipe_says(world: World, recipe: Recipe) -> None:
     work, told = watched(world, recipe, micro=1, accumulation=1, total=40)
     spoil(work, "model.layers.0.mlp", int(work.store[0].ids[0]))

@@ -42,7 +42,7 @@ def train(work: Work, progress: Progress, after: Callable[[Stepped], bool]) -> N
     """Run the steps from ``progress.step`` to the end; ``after`` sees every step and returns whether to stop.
 
     Raises:
-        RunError: the loss or gradient was not finite ``work.most_skipped`` times in a row, or memory ran out.
+        RunError: ``work.most_skipped`` steps in a row, or all there are, were not finite, or memory ran out.
     """
     work.model.train()
     spikes = Spikes(progress.losses)
@@ -60,11 +60,12 @@ def train(work: Work, progress: Progress, after: Callable[[Stepped], bool]) -> N
         if event.cause != "overflow":
             progress.skipped_in_a_row = progress.skipped_in_a_row + 1 if event.skipped else 0
         stop = after(event)
-        if progress.skipped_in_a_row >= work.most_skipped:
+        lost = progress.skipped_in_a_row
+        if lost >= min(work.most_skipped, work.total):
             raise RunError(
-                f"the loss or its gradient was not finite in {work.most_skipped} steps in a row, up to step {step + 1}",
+                f"the loss or its gradient was not finite in {lost} steps in a row, up to step {step + 1}",
                 place="the run",
-                remedy="lower optimizer.lr, or look at the rows that the warnings name; earlier checkpoints are whole",
+                remedy="lower optimizer.lr, or look at the rows or weights that warnings name; checkpoints are whole",
             )
         if stop:
             return

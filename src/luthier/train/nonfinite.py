@@ -90,12 +90,11 @@ def find(
 ) -> Finding:
     """What made a step's loss (``totals`` of its micro-batches) or, where these are finite, its gradient not finite.
 
-    The weights come first; then the first micro-batch at fault, its first module, and those of its rows that are at
-    fault by themselves, or all of them where none is. Gradients are left empty, random generators as they were.
+    The weights come first, then the first micro-batch at fault, its first module, and those of its rows that are at
+    fault by themselves, or all of them where none is. Beside weights, rows are told where others of the step are
+    without fault. Gradients are left empty, random generators as they were.
     """
-    for name, parameter in model.named_parameters():
-        if not _finite(parameter):
-            return Finding(f"the weights of {name}")
+    weights = next((f"the weights of {name}" for name, one in model.named_parameters() if not _finite(one)), "")
     lost = [number for number, total in enumerate(totals) if not math.isfinite(total)]
     with torch.random.fork_rng(devices=list(devices)):
         for number in lost or range(len(micros)):
@@ -105,8 +104,9 @@ def find(
             if rows:
                 by_themselves = [test(*attempt(number, [item]))[1] for item in micros[number]]
                 alone = tuple(dict.fromkeys(row for found in by_themselves for row in found))
-                return Finding(seen.name or where, alone or rows)
-    return Finding("", ())
+                everything = len(lost) in (0, len(micros)) and len(alone) == len(dict.fromkeys(rows))
+                return Finding(weights or seen.name or where, () if weights and everything else alone or rows)
+    return Finding(weights)
 
 
 def find_own(
