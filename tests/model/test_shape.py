@@ -63,10 +63,11 @@ def counted(model: PreTrainedModel) -> int:
 
 
 def linear_layers(model: PreTrainedModel) -> dict[str, tuple[int, ...]]:
+    """(out, in) of each."""
     from transformers.pytorch_utils import Conv1D
 
     return {
-        name: tuple(module.weight.shape)
+        name: tuple(module.weight.T.shape if isinstance(module, Conv1D) else module.weight.shape)
         for name, module in model.named_modules()
         if isinstance(module, torch.nn.Linear | Conv1D) and module is not model.get_output_embeddings()
     }

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from transformers import (
+    AutoConfig,
     AutoModelForCausalLM,
     DeepseekV3Config,
     GPT2Config,
@@ -207,6 +208,27 @@ def test_outputs_of_layers_that_store_their_weights_turned_are_counted(tmp_path:
     AutoModelForCausalLM.from_config(TURNED).save_pretrained(tmp_path)
     recipe = recipe_of(tmp_path, adapter={"targets": "all-linear", **adapter})
     assert trainable_parameters(recipe, shape_of_directory(tmp_path)) == really_trained(recipe) > 0
+
+
+@pytest.mark.parametrize(
+    ("architecture", "modules"),
+    [
+        ("llama", ["lm_head"]),
+        ("llama", ["lm_head", "embed_tokens"]),
+        ("gpt2", ["lm_head"]),
+        ("bloom", ["lm_head", "word_embeddings"]),
+    ],
+)
+@pytest.mark.parametrize("adapter", [{"kind": "lora"}, {"kind": "lora", "dora": True}, {"kind": "ia3"}], ids=str)
+def test_a_tied_output_layer_beside_an_adapter_is_counted_as_the_copy_that_it_becomes(
+    models: dict[str, Path], architecture: str, modules: list[str], adapter: dict[str, Any], tmp_path: Path
+) -> None:
+    path = models.get(architecture, tmp_path)
+    if path == tmp_path:
+        size = {name: value for name, value in COMMON.items() if name != "intermediate_size"}
+        AutoModelForCausalLM.from_config(AutoConfig.for_model(architecture, **size)).save_pretrained(path)
+    recipe = recipe_of(path, adapter={**adapter, "modules_to_save": modules})
+    assert trainable_parameters(recipe, shape_of_directory(path)) == really_trained(recipe)
 
 
 @pytest.mark.parametrize("architecture", CONFIGS)

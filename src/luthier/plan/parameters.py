@@ -14,7 +14,7 @@ from luthier.plan.adapted import adapted_layers, rank_of
 from luthier.recipe import Recipe
 from luthier.recipe.adapter import Adapter
 
-ENDS = tuple(f"{name}.weight" for name in (*EMBEDDINGS, "lm_head", "embed_out"))
+ENDS = tuple(f"{name}.weight" for name in (*EMBEDDINGS, *OUTPUTS))
 """Ends of the names of the embeddings and the output layer."""
 
 
@@ -79,12 +79,12 @@ def _lora_parameters(recipe: Recipe, shape: Shape) -> int:
     """What the adapter adds (DoRA one magnitude per output as well), and what trains in full beside it."""
     adapter, layers = recipe.adapter, adapted_layers(recipe.adapter, shape)
     magnitudes = sum(rows for rows, _ in layers.values()) if adapter.dora else 0
-    beside = sum(
+    biases = sum(
         prod(dimensions)
         for name, (dimensions, _) in shape.parameters.items()
-        if _inside(adapter.modules_to_save, name) or _bias_trains(adapter, name, layers)
+        if _bias_trains(adapter, name, layers) and not _inside(adapter.modules_to_save, name)
     )
-    return lora_matrices(recipe, shape) + magnitudes + beside + _new_rows(recipe, shape)
+    return lora_matrices(recipe, shape) + magnitudes + biases + _whole_modules(recipe, shape) + _new_rows(recipe, shape)
 
 
 def lora_matrices(recipe: Recipe, shape: Shape) -> int:
@@ -101,8 +101,13 @@ def _new_rows(recipe: Recipe, shape: Shape) -> int:
 
 
 def _whole_modules(recipe: Recipe, shape: Shape) -> int:
+    """Parameters of the modules saved beside an adapter; a tied output layer, which no file holds, is one as well, for
+    it trains as a copy of the embedding."""
     modules = recipe.adapter.modules_to_save
-    return sum(prod(dimensions) for name, (dimensions, _) in shape.parameters.items() if _inside(modules, name))
+    ends = [prod(dimensions) for name, (dimensions, _) in shape.parameters.items() if name.endswith(ENDS)]
+    tied = len(ends) == 1 and any(name.endswith(modules) for name in OUTPUTS)
+    inside = (prod(dimensions) for name, (dimensions, _) in shape.parameters.items() if _inside(modules, name))
+    return sum(inside) + (ends[0] if tied else 0)
 
 
 def _inside(modules: tuple[str, ...], name: str) -> bool:
