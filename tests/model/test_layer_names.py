@@ -108,6 +108,7 @@ UNFIT: list[tuple[str, dict[str, Any], str, str]] = [
     ("mixtral", {"targets": ["w3", "w2"]}, "adapter.targets", "name w1 as well"),
     ("mixtral", {"targets": ["w2"], "dropout": 0.1}, "adapter.dropout", "set adapter.dropout: 0, or name layers"),
     ("mixtral", {"targets": ["gate"], "dropout": 0.1}, "adapter.dropout", "set adapter.dropout: 0, or name layers"),
+    ("mixtral", {"targets": ["w1", "w3"], "rank_pattern": {"w1": 3}}, "adapter.rank_pattern", "gate_up_proj"),
     ("qwen3_moe", {"targets": "all-linear", "dora": True}, "adapter.dora", "set adapter.dora: false"),
     ("mixtral", {"kind": "ia3", "targets": ["q_proj", "gate"]}, "adapter.targets", "use some of: k_proj"),
     ("llama", {"kind": "ia3", "targets": ["embed_tokens"]}, "adapter.targets", "use some of: down_proj"),

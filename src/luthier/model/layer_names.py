@@ -46,6 +46,7 @@ def misnamed(adapter: Adapter, modules: Collection[str], adapted: Collection[str
         if not any(module.endswith(name) for module in modules):
             yield Fault(unknown.format(name), "adapter.modules_to_save", _remedy(name, modules))
     layers = [name for name in modules if targeted(adapter.targets, name)] if adapted is None else adapted
+    layers = [name for name in layers if not _is_part(name)]
     for key in ("rank_pattern", "alpha_pattern") if adapter.kind == "lora" and layers else ():
         for pattern in getattr(adapter, key):
             if not any(first_of([pattern], layer) is not None for layer in layers):
@@ -111,6 +112,12 @@ def with_parts(parameters: Iterable[str]) -> list[str]:
         parent, _, leaf = name.rpartition(".")
         found += [name, *(f"{parent}.{part}" for part in FUSED.get(leaf, ()))]
     return found
+
+
+def _is_part(name: str) -> bool:
+    """Whether a name is that of a part of experts' tensors, which targets may mean and patterns of ranks do not."""
+    parent, _, leaf = name.rpartition(".")
+    return parent.endswith(".experts") and leaf not in FUSED
 
 
 def _named(adapter: Adapter) -> tuple[str, ...]:
