@@ -57,8 +57,8 @@ MERGED = recipe(BASE, adapter={"kind": "lora"}, output={"merge": True})
         (
             "optimizer.args.target_modules",
             "sgd has no such constant",
-            recipe(BASE, optimizer={"kind": "sgd"}),
-            recipe(BASE, optimizer={"kind": "apollo_adamw_layerwise"}),
+            recipe(BASE, optimizer={"kind": "sgd", "args": {"target_modules": ["mlp"]}}),
+            recipe(BASE, optimizer={"kind": "apollo_adamw_layerwise", "args": {"target_modules": ["mlp"]}}),
         ),
         ("runtime.compile_mode", "runtime.compile is off", PLAIN, recipe(BASE, runtime={"compile": True})),
         (

@@ -144,8 +144,8 @@ def _constants_without_use(recipe: Recipe) -> tuple[str, ...]:
     kind = recipe.optimizer.kind
     kind = by_its_name(STANDS_IN[kind][0] if kind in STANDS_IN else kind)
     facts = OPTIMIZERS.get(kind)
-    targets = () if kind in NEEDS_TARGETS else ("optimizer.args.target_modules",)
-    return (*facts.unused, *targets) if facts else ()
+    targets = kind not in NEEDS_TARGETS and "target_modules" in recipe.optimizer.args
+    return (*facts.unused, *(("optimizer.args.target_modules",) if targets else ())) if facts else ()
 
 
 def _other_adapters(recipe: Recipe) -> tuple[InertRule, ...]:
