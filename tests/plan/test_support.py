@@ -215,8 +215,29 @@ def test_an_optimiser_that_nothing_here_runs_is_refused_with_its_own_words(kind:
 def test_optimisers_of_low_rank_need_to_be_told_their_layers(kind: str) -> None:
     faults = unsupported(recipe(optimizer={"kind": kind}))
     assert "optimizer.args.target_modules" in [fault.place for fault in faults]
-    faults = unsupported(recipe(optimizer={"kind": kind, "args": {"target_modules": ["q_proj"]}}))
+    given = {"kind": kind, "args": {"target_modules": ["q_proj"]}}
+    faults = unsupported(recipe(optimizer=given))
     assert "optimizer.args.target_modules" not in [fault.place for fault in faults]
+    [fault] = [one for one in unsupported(recipe(optimizer=given, adapter={"kind": "ia3"})) if "ia3" in one.reason]
+    assert (fault.place, fault.remedy) == ("optimizer.kind", "use adamw, or adapter.kind: lora")
+
+
+@pytest.mark.parametrize(
+    ("kind", "args", "faults"),
+    [
+        ("adamw", {"weight_decay": 0.1}, {"weight_decay": "write optimizer.weight_decay"}),
+        ("adamw", {"eps": 1e-6, "lr": 1}, {"lr": "write optimizer.lr", "eps": "write optimizer.epsilon"}),
+        ("lion_32bit", {"betas": [0.9, 0.99]}, {"betas": "write optimizer.beta1 and optimizer.beta2"}),
+        ("adafactor", {"eps": [1e-30, 1e-3], "beta1": 0.9}, {}),
+        ("muon", {"eps": 1e-7}, {}),
+    ],
+)
+def test_constants_that_are_settings_of_their_own_are_refused_under_their_name(
+    kind: str, args: dict[str, Any], faults: dict[str, str]
+) -> None:
+    """A decay given so would be overruled by the groups' own, and nothing said."""
+    found = unsupported(recipe(optimizer={"kind": kind, "args": args}))
+    assert {one.place: one.remedy for one in found} == {f"optimizer.args.{name}": told for name, told in faults.items()}
 
 
 def test_every_optimiser_that_a_file_can_name_is_known() -> None:

@@ -15,7 +15,7 @@ from luthier.plan.preferences import preference_rows
 from luthier.plan.refusal import Row
 from luthier.plan.several import shared_rows
 from luthier.recipe import Recipe
-from luthier.recipe.optimizers import NEEDS_TARGETS, OPTIMIZERS, REFUSED, STANDS_IN
+from luthier.recipe.optimizers import NEEDS_TARGETS, OPTIMIZERS, REFUSED, SETTINGS, STANDS_IN
 from luthier.registry import known, names, resolve
 
 PACKAGES = ("jieba", "rouge_chinese", "nltk")
@@ -111,6 +111,14 @@ def _optimizer(recipe: Recipe) -> Iterator[Fault]:
     if kind in NEEDS_TARGETS and not recipe.optimizer.args.get("target_modules"):
         key = "optimizer.args.target_modules"
         yield Fault(f"{kind} needs the names of the layers whose gradients it projects", key, "write all-linear")
+    elif kind in NEEDS_TARGETS and recipe.adapter.kind in ("ia3", "prefix", "prompt"):
+        reason = f"{kind} projects the gradients of matrices, and an adapter of kind {recipe.adapter.kind} has none"
+        yield Fault(reason, key, "use adamw, or adapter.kind: lora")
+    for name in sorted(SETTINGS.keys() & recipe.optimizer.args.keys()):
+        muons = (kind, name) == ("muon", "eps")  # a constant of its own, beside AdamW's for what is no matrix
+        if facts is not None and not muons and not set(SETTINGS[name]) <= set(facts.unused):
+            place, remedy = f"optimizer.args.{name}", f"write {' and '.join(SETTINGS[name])}"
+            yield Fault(f"{name} is a setting of its own, which this would not change", place, remedy)
 
 
 def _compiler(recipe: Recipe) -> Iterator[Fault]:

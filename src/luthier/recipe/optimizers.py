@@ -125,6 +125,9 @@ STANDS_IN_WITH: dict[str, dict[str, JsonValue]] = {"adalomo": {"scale_parameter"
 NEEDS_TARGETS = ("galore_adamw", "galore_adafactor", "apollo_adamw")
 """They project the gradients of the layers that ``optimizer.args.target_modules`` names."""
 
+SETTINGS = {"lr": ("optimizer.lr",), "weight_decay": ("optimizer.weight_decay",), "betas": BETAS, "eps": EPSILON}
+"""Constants by their libraries' names that are settings here, unless an optimiser has no use for those."""
+
 GO_BY_PLACE = ("grokadamw",)
 """The step of a weight goes by its place in its group: groups are the Trainer's, weights in the model's order."""
 
