@@ -71,7 +71,8 @@ WRONG: list[tuple[str, tuple[str, ...], str, str]] = [
     ("llama", (r"layers\.0\.", "o_porj"), "'o_porj' is found in no parameter's name", "did you mean o_proj?"),
     ("llama", (r"model\.layers\.7\.",), "'model", "such as model.layers.0.input_layernorm.weight"),
     ("chatglm", ("query_key_valeu",), "'query_key_valeu'", "did you mean query_key_value?"),
-    ("gpt2", ("lm_head",), "'lm_head'", "write transformer.wte.weight"),
+    ("gpt2", ("lm_head",), "'lm_head' is found in no parameter's name: the output", "write transformer.wte.weight"),
+    ("gpt2", (r"h\.1\.", "^lm_head.weight$"), "the output layer's weight is the embedding's", "which trains both"),
     ("mixtral", (r"experts\.0\.",), "one tensor of 4 of the checkpoint's, 1 are meant", "write down_proj"),
     ("mixtral", (r"\.w1\.", r"\.w2\."), "one tensor of 8 of the checkpoint's, 4 are meant", "write gate_up_proj"),
 ]
@@ -89,6 +90,12 @@ def test_what_means_nothing_or_a_part_is_refused_before_the_model_is_loaded_and_
     with pytest.raises(ModelError) as caught:
         freed(tmp_path, recipe)
     assert caught.value.faults == (fault,)
+
+
+def test_a_tied_output_layer_may_be_named_beside_the_embedding(tmp_path: Path) -> None:
+    recipe = recipe_of(write("gpt2", tmp_path), "^lm_head.weight$", "wte")
+    assert list(trainable_faults(recipe)) == []
+    assert freed(tmp_path, recipe).keys() == {"transformer.wte.weight"}
 
 
 def test_a_reward_models_head_is_known(tmp_path: Path) -> None:

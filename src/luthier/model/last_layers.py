@@ -6,8 +6,11 @@ import re
 from collections.abc import Collection
 from functools import lru_cache
 
-OUTPUTS = ("lm_head", "embed_out", "output_layer", "output_projection", "score")
-"""What models call the layer that makes logits, or a reward, of the last hidden states; transformers' own the first."""
+LOGITS = ("lm_head", "embed_out", "output_layer", "output_projection")
+"""What models call the layer that makes logits of the last hidden states; transformers' own the first."""
+
+OUTPUTS = (*LOGITS, "score")
+"""The same, and the layer that makes a reward."""
 
 EMBEDDINGS = ("embed_tokens", "embed_in", "wte", "word_embeddings", "tok_embeddings", "backbone.embeddings")
 """What they call the embedding of tokens, which is the output layer too where the two are tied."""

@@ -8,13 +8,13 @@ from math import prod
 
 from luthier.model.adapter_files import is_feedforward
 from luthier.model.free import means
-from luthier.model.last_layers import EMBEDDINGS, last_layers
+from luthier.model.last_layers import EMBEDDINGS, LOGITS, last_layers
 from luthier.model.shape import Shape
 from luthier.plan.adapted import adapted_layers, rank_of
 from luthier.recipe import Recipe
 from luthier.recipe.adapter import Adapter
 
-ENDS = tuple(f"{name}.weight" for name in (*EMBEDDINGS, *OUTPUTS))
+ENDS = tuple(f"{name}.weight" for name in (*EMBEDDINGS, *LOGITS))
 """Ends of the names of the embeddings and the output layer."""
 
 
@@ -105,7 +105,7 @@ def _whole_modules(recipe: Recipe, shape: Shape) -> int:
     it trains as a copy of the embedding."""
     modules = recipe.adapter.modules_to_save
     ends = [prod(dimensions) for name, (dimensions, _) in shape.parameters.items() if name.endswith(ENDS)]
-    tied = len(ends) == 1 and any(name.endswith(modules) for name in OUTPUTS)
+    tied = len(ends) == 1 and any(name.endswith(modules) for name in LOGITS)
     inside = (prod(dimensions) for name, (dimensions, _) in shape.parameters.items() if _inside(modules, name))
     return sum(inside) + (ends[0] if tied else 0)
 
