@@ -63,11 +63,10 @@ def counted(model: PreTrainedModel) -> int:
 
 
 def linear_layers(model: PreTrainedModel) -> dict[str, tuple[int, ...]]:
-    """(out, in) of each."""
     from transformers.pytorch_utils import Conv1D
 
     return {
-        name: tuple(module.weight.T.shape if isinstance(module, Conv1D) else module.weight.shape)
+        name: tuple(module.weight.shape)
         for name, module in model.named_modules()
         if isinstance(module, torch.nn.Linear | Conv1D) and module is not model.get_output_embeddings()
     }
@@ -231,3 +230,18 @@ def test_headers_are_read_once_until_a_file_changes(tmp_path: Path, monkeypatch:
     build(CONFIGS["llama tied"]).save_pretrained(tmp_path)
     assert "lm_head.weight" not in shape_of(recipe, tmp_path).parameters
     assert read == [tmp_path, tmp_path]
+
+
+def test_a_download_that_was_broken_off_is_told_before_anything_is_prepared(tmp_path: Path) -> None:
+    model = AutoModelForCausalLM.from_config(LlamaConfig(**COMMON))
+    model.save_pretrained(tmp_path, max_shard_size="60KB")
+    recipe = validate.build({"model": {"path": str(tmp_path)}, "data": {"train": [{"path": "rows.jsonl"}]}}, str)
+    assert unsupported(recipe) == []
+    files = sorted(tmp_path.glob("model-*.safetensors"))
+    assert len(files) > 2
+    files[1].unlink()
+    [fault] = unsupported(recipe)
+    assert fault.place == str(tmp_path / "model.safetensors.index.json")
+    assert fault.reason == f"1 of its {len(files)} files of weights are missing: {files[1].name}"
+    with pytest.raises(ModelError, match="files of weights are missing"):
+        shape_of_directory(tmp_path)

@@ -259,7 +259,7 @@ def weight_files(directory: Path) -> list[Path]:
     """The files that transformers would load: those of the index, else model*.safetensors, else all there are.
 
     Raises:
-        ModelError: the index is damaged, or names what is no weight file of the directory.
+        ModelError: the index is damaged, or names what is no weight file of the directory or is not there.
     """
     index = directory / "model.safetensors.index.json"
     if index.exists():
@@ -267,7 +267,12 @@ def weight_files(directory: Path) -> list[Path]:
             names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
         except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
             raise ModelError(f"its index is damaged: {error}", place=str(index), remedy="download it again") from error
-        return [inside(directory, name) for name in names]
+        files = [inside(directory, name) for name in names]
+        missing = [path.name for path in files if not path.exists()]
+        if missing:
+            reason = f"{len(missing)} of its {len(files)} files of weights are missing: {', '.join(missing[:3])}"
+            raise ModelError(reason, place=str(index), remedy="download what is missing")
+        return files
     return sorted(directory.glob("model*.safetensors")) or sorted(directory.glob("*.safetensors"))
 
 

@@ -13,7 +13,7 @@ from luthier.model.kernels.architectures import OWN_ATTENTION, WITH_STATE
 from luthier.model.known_tokens import added_before_loading
 from luthier.model.last_layers import EMBEDDINGS, OUTPUTS
 from luthier.model.layer_names import EXPERTS, NO_EXPERTS, absent, beside_rows, bypassed, misnamed, targeted, with_parts
-from luthier.model.shape import Shape, shape_of_directory, shape_of_scratch
+from luthier.model.shape import Shape, shape_of_directory, shape_of_scratch, weight_files
 from luthier.plan.adapted import adapted_layers, halves, on_parameters
 from luthier.recipe import Recipe
 from luthier.recipe.adapter import Adapter
@@ -42,6 +42,16 @@ def layer_faults(recipe: Recipe) -> Iterator[Fault]:
     if embedding is not None and added_before_loading(recipe):
         tied = not any(name.endswith(OUTPUTS) for name in layers)
         yield from beside_rows(adapter, embedding, OUTPUTS[0], tied=tied)
+
+
+def weight_faults(recipe: Recipe) -> Iterator[Fault]:
+    """What a model whose directory is here lacks of its weights, as after a download that was broken off."""
+    directory = Path(recipe.model.path).expanduser() if recipe.model.path is not None else None
+    try:
+        if directory is not None and directory.is_dir():
+            weight_files(directory)
+    except ModelError as error:
+        yield from error.faults
 
 
 def _shape_here(recipe: Recipe) -> Shape | None:

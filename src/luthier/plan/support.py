@@ -10,7 +10,7 @@ from luthier.model.kernels.choose import COMPILE_MODES, installed_here, lacks_co
 from luthier.plan.adapters import adapter_rows, continued
 from luthier.plan.compute import device_here
 from luthier.plan.instead import installed, unpaged
-from luthier.plan.layers import layer_faults, trainable_faults
+from luthier.plan.layers import layer_faults, trainable_faults, weight_faults
 from luthier.plan.preferences import preference_rows
 from luthier.plan.refusal import Row
 from luthier.plan.several import shared_rows
@@ -34,6 +34,7 @@ def unsupported(recipe: Recipe) -> list[Fault]:
         *_names(recipe),
         *_packages(recipe),
         *continued(recipe),
+        *weight_faults(recipe),
         *layer_faults(recipe),
         *trainable_faults(recipe),
         *_compiler(recipe),
