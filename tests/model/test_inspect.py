@@ -152,6 +152,8 @@ def test_names_of_other_architectures_have_their_parts() -> None:
         "transformer.output_layer.weight": "output",
         "gpt_neox.layers.0.attention.dense.weight": "attention",
         "model.layers.0.post_attention_layernorm.weight": "norms",
+        "prompt_embeddings": "adapter",
+        "prompt_encoder.default.embedding.weight": "adapter",
     }
     assert {name: part_of(name) for name in names} == names
 

@@ -27,7 +27,7 @@ from luthier.model.weights import Weights
 from luthier.recipe import Recipe
 
 PARTS = (
-    ("adapter", r"lora_|ia3_|prompt_encoder|trainable_tokens|modules_to_save"),
+    ("adapter", r"lora_|ia3_|prompt_encoder|prompt_embeddings|trainable_tokens|modules_to_save"),
     ("embeddings", r"embed|wte|wpe"),
     ("output", r"lm_head|output_layer|embed_out"),
     ("norms", r"norm|ln_|\.ln"),
