@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 from rich.console import Console
+from transformers import AutoModelForCausalLM
 from typer.testing import CliRunner
 
 from luthier.cli.app import app
@@ -22,6 +24,7 @@ from luthier.record.folder import RunFolder
 from luthier.train.display import Display
 from luthier.train.run import run
 from luthier.use.measure import Evaluation, evaluate
+from luthier.use.result import open_to_answer
 from tests.conftest import HOMES, NAMES, World, write_jsonl
 
 LORA = {"kind": "lora", "rank": 4, "alpha": 8}
@@ -29,7 +32,7 @@ QUIET = Display(Console(quiet=True), live=False)
 
 
 def trained(world: World, folder: Path, **sections: Any) -> RunFolder:
-    tree = world.recipe(output={"dir": str(folder / "run")}, **sections)
+    tree = world.recipe(**{"output": {"dir": str(folder / "run")}, **sections})
     path = folder / "recipe.yaml"
     path.write_text(yaml.safe_dump(tree), encoding="utf-8")
     return run(read(path), QUIET)
@@ -187,6 +190,30 @@ def test_judged_rows_give_the_run_s_own_margins_and_accuracy(
     assert again.figures == pytest.approx({"loss": last.loss, **last.metrics, "rows": last.targets}, rel=1e-3, abs=1e-4)
     named: Evaluation = found(folder, data=(tmp_path / "pairs.jsonl",))[0]
     assert set(named.figures) == set(again.figures) and named.figures["rows"] == len(pairs)
+
+
+@pytest.mark.parametrize("adapter", [{}, LORA], ids=["full", "lora"])
+def test_a_checkpoint_in_bf16_is_measured_and_answers_in_the_type_that_its_run_held_it_in(
+    adapter: dict[str, Any], world: World, tmp_path: Path
+) -> None:
+    AutoModelForCausalLM.from_pretrained(world.model, dtype=torch.bfloat16).save_pretrained(tmp_path / "bf16")
+    for file in world.model.glob("*token*"):
+        (tmp_path / "bf16" / file.name).write_bytes(file.read_bytes())
+    folder = trained(
+        world,
+        tmp_path,
+        model={"path": str(tmp_path / "bf16"), "dtype": "fp32"},
+        adapter=adapter,
+        data={"evaluate": [{"path": str(world.held_out)}]},
+        batch={"micro": 1, "steps": 2},
+        evaluate={"at_start": True},
+        output={"dir": str(tmp_path / "run"), "dtype": "fp32"},
+    )
+    first, last = (one.loss for one in (events(folder, Evaluated)[0], events(folder, Evaluated)[-1]))
+    after, before = found(folder, generate=False, before=True)
+    assert after.figures["loss"] == pytest.approx(last, rel=1e-6)
+    assert before.figures["loss"] == pytest.approx(first, rel=1e-6)
+    assert {one.dtype for one in open_to_answer(folder.root).model.parameters()} == {torch.float32}
 
 
 def test_what_cannot_be_measured_is_told(answering: RunFolder, world: World, tmp_path: Path) -> None:

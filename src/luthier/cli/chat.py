@@ -50,7 +50,7 @@ def command(
 ) -> None:
     """Talk with a model: answers appear as they are made; /help tells the commands."""
     from luthier.use.conversation import Conversation, Speaker
-    from luthier.use.result import open_result
+    from luthier.use.result import open_to_answer
 
     settings = settings_of(
         model,
@@ -61,7 +61,7 @@ def command(
         repetition_penalty=repetition_penalty,
         beams=1,
     )
-    speaker = Speaker(open_result(model), template)
+    speaker = Speaker(open_to_answer(model), template)
     if seed is not None:
         import torch
 

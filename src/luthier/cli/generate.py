@@ -71,9 +71,9 @@ def command(
 
     from luthier.data.example import Message
     from luthier.use.conversation import Speaker
-    from luthier.use.result import open_result
+    from luthier.use.result import open_to_answer
 
-    result = open_result(model)
+    result = open_to_answer(model)
     plain = raw or (template == "auto" and result.encoder.chat_template is None)
     if plain and system:
         raise RunError("a plain text has no system prompt", place="--system", remedy="name a --template")

@@ -41,14 +41,14 @@ def command(
     from luthier.serve.server import Service, application, is_loopback
     from luthier.serve.vllm import vllm_commands
     from luthier.use.conversation import Speaker
-    from luthier.use.result import open_result
+    from luthier.use.result import open_to_answer
 
     key = os.environ.get(KEY) or None
     if not is_loopback(host) and key is None:
         remedy = f"set {KEY} to a long random word that clients give as their API key, or listen on 127.0.0.1"
         raise RunError(f"{host} can be reached from other machines, and no key is set", place="--host", remedy=remedy)
     usual = settings_of(model, max_new_tokens=max_new_tokens)
-    result = open_result(model)
+    result = open_to_answer(model)
     service = Service(Speaker(result, template), name or model.resolve().name, usual, key)
     file = _template_file(template, result.encoder)
     commands = vllm_commands(model, result.directory, name=service.name, host=host, port=port, template=file)

@@ -64,14 +64,16 @@ def build_model(
         torch.manual_seed(recipe.seed)
         config = _llama(recipe.model.scratch, vocabulary, special)
         model = AutoModelForCausalLM.from_config(
-            config, attn_implementation=attention, dtype=_dtype(recipe, torch.float32), trust_remote_code=False
+            config,
+            attn_implementation=attention,
+            dtype=DTYPES.get(recipe.model.dtype, torch.float32),
+            trust_remote_code=False,
         )
     elif hollow:
         model = hollow_model(directory, attention)
     else:
-        auto = "auto" if recipe.adapter.kind != "none" else torch.float32
         quantised = loading(quantisation(recipe), recipe.runtime.device)
-        model = open_model(directory, attention, _dtype(recipe, auto), quantised)
+        model = open_model(directory, attention, weights_type(recipe), quantised)
     multiple = recipe.model.vocabulary_multiple
     rows = -(-vocabulary // multiple) * multiple
     if model.get_input_embeddings().weight.shape[0] < rows:
@@ -154,8 +156,9 @@ def architecture_of(directory: Path) -> str:
         return ""
 
 
-def _dtype(recipe: Recipe, auto: Any) -> Any:
-    return DTYPES.get(recipe.model.dtype, auto)
+def weights_type(recipe: Recipe) -> Any:
+    """The type that a run holds the weights of its directory in; ``auto`` is the one they are stored in."""
+    return DTYPES.get(recipe.model.dtype, "auto" if recipe.adapter.kind != "none" else torch.float32)
 
 
 def _llama(scratch: Scratch, vocabulary: int, special: Mapping[str, int | None]) -> LlamaConfig:

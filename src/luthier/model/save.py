@@ -69,8 +69,14 @@ def save_model(
     write_tokenizer(tokenizer, directory, chat_template)
 
 
-def load_result(directory: Path, attention: str | None = None, *, reward: bool = False) -> PreTrainedModel | PeftModel:
-    """A saved result, a full model or an adapter on its base, ready to evaluate; ``reward``: one that judges answers.
+def load_result(
+    directory: Path, attention: str | None = None, *, reward: bool = False, dtype: Any = "auto"
+) -> PreTrainedModel | PeftModel:
+    """A saved result, a full model or an adapter on its base, ready to evaluate.
+
+    Args:
+        reward: of a model that judges answers.
+        dtype: the type that a full model, or an adapter's base, is held in; auto is the one it is stored in.
 
     Raises:
         ModelError: the directory, or the base that its adapter names, cannot be opened.
@@ -78,11 +84,11 @@ def load_result(directory: Path, attention: str | None = None, *, reward: bool =
     if (directory / SETTINGS).exists():
         kept = read_quantisation(directory)
         quantised = loading(kept.config if kept else None, "auto")
-        return open_on_base(directory, base_of(directory), attention, "auto", quantised, reward=reward)
-    return _whole_judge(directory, attention) if reward else open_model(directory, attention, "auto").eval()
+        return open_on_base(directory, base_of(directory), attention, dtype, quantised, reward=reward)
+    return _whole_judge(directory, attention, dtype) if reward else open_model(directory, attention, dtype).eval()
 
 
-def _whole_judge(directory: Path, attention: str | None) -> PreTrainedModel:
+def _whole_judge(directory: Path, attention: str | None, dtype: Any) -> PreTrainedModel:
     """A saved reward model.
 
     Raises:
@@ -94,7 +100,7 @@ def _whole_judge(directory: Path, attention: str | None) -> PreTrainedModel:
         judge, report = AutoModelForSequenceClassification.from_pretrained(
             str(directory),
             attn_implementation=None if alone else attention,
-            dtype="auto",
+            dtype=dtype,
             num_labels=1,
             output_loading_info=True,
             local_files_only=True,

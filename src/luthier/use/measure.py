@@ -27,6 +27,8 @@ from luthier.model.adapter_files import result_directory
 from luthier.model.alone import base_alone
 from luthier.model.kernels.apply import facts_of, put_attention
 from luthier.model.kernels.choose import choose_attention
+from luthier.model.load import weights_type
+from luthier.model.precision import DTYPES
 from luthier.plan.inputs import model_directory
 from luthier.plan.instead import with_template
 from luthier.plan.support import unsupported
@@ -88,7 +90,8 @@ def evaluate(
     refused = [one for one in unsupported(recipe) if str(one.place).startswith(("evaluate.", "data.", "method."))]
     if refused:
         raise RunError(*refused)
-    result = open_result(path, reward=recipe.method.kind == "reward")
+    held = _held(recipe, path)
+    result = open_result(path, reward=recipe.method.kind == "reward", dtype=held)
     rows = _given(recipe, result.encoder, result.directory, path) if data else _own(recipe, display)
     rows = rows if generate else Rows(rows.recipe, rows.store, rows.documents, [], None, rows.largest)
     found = _measured(result, rows, display, "the result")
@@ -97,7 +100,7 @@ def evaluate(
     if hasattr(result.model, "disable_adapter"):
         return found, _measured(result, rows, display, "its base", off=partial(base_alone, result.model))
     del result
-    return found, _measured(_base(recipe, path), rows, display, "its base")
+    return found, _measured(_base(recipe, path, held), rows, display, "its base")
 
 
 def keep(run: RunFolder, data: Sequence[str], found: Evaluation, when: str) -> Path | None:
@@ -186,7 +189,13 @@ def _measured(
     return Evaluation({**figures, **answers.metrics}, answers.rows, answers.failures)
 
 
-def _base(recipe: Recipe, path: Path) -> Result:
+def _held(recipe: Recipe, path: Path) -> Any:
+    """The type that the weights are held in while they are measured: as in the run, or of a model without one as they
+    are stored."""
+    return weights_type(recipe) if run_of(path) is not None else DTYPES.get(recipe.model.dtype, "auto")
+
+
+def _base(recipe: Recipe, path: Path, held: Any) -> Result:
     """The model that a whole result was trained from.
 
     Raises:
@@ -195,4 +204,4 @@ def _base(recipe: Recipe, path: Path) -> Result:
     directory = model_directory(recipe) if run_of(path) is not None else None
     if directory is None or recipe.method.kind == "reward":
         raise ModelError(Fault("nothing is known of what it was before", str(path), "leave --before out"))
-    return open_result(directory)
+    return open_result(directory, dtype=held)
