@@ -152,6 +152,16 @@ def test_what_silence_means() -> None:
     assert preferences.method.max_prompt_length == 512
 
 
+@pytest.mark.parametrize("more", [{}, {"lora_dropout": 0.1}], ids=["silence", "said"])
+def test_an_adapter_has_no_dropout_where_answers_are_judged(more: dict[str, Any]) -> None:
+    """TRL's DPOTrainer sets every nn.Dropout to 0 once the adapter is there, unless it is told otherwise."""
+    keys = {key: value for key, value in BASE.items() if key != "lora_dropout"}
+    reading = read(FIREFLY, {**keys, **DPO, **more})
+    assert reading.recipe.adapter.dropout == 0
+    (found,) = [one for one in reading.accounts if one.key == "lora_dropout"]
+    assert "an adapter's too" in found.note
+
+
 def test_pretraining_joins_texts() -> None:
     keys = {key: value for key, value in BASE.items() if key != "template_name"}
     recipe = read(FIREFLY, {**keys, **PRETRAIN}).recipe

@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from luthier.dialects.companion import yielding
 from luthier.dialects.deepspeed import deepspeed_companions, under_deepspeed
 from luthier.dialects.document import Document
 from luthier.dialects.json_document import load_json
 from luthier.dialects.names import member
 from luthier.dialects.plain_values import flag, masked, number, text, whole
+from luthier.dialects.preference_losses import NO_DROPOUT
 from luthier.dialects.table import (
     VANISHED,
     Cannot,
@@ -113,6 +115,11 @@ def question_table(value: Any, values: Values) -> Effect:
     )
 
 
+def _judged(value: Any, values: Values) -> Effect | None:
+    judged = value is not None and _task(values) == "dpo"
+    return replaced({"adapter.dropout": 0.0}, NO_DROPOUT) if judged else None
+
+
 def _half(name: str, other: str) -> Any:
     def spread(value: Any, values: Values) -> Effect:
         chosen = value is not None and flag(value)
@@ -165,7 +172,7 @@ OWN: tuple[Row, ...] = (
     Key("beta", "method.beta", number),
     Key("lora_rank", "adapter.rank", whole),
     Key("lora_alpha", "adapter.alpha", number),
-    Key("lora_dropout", "adapter.dropout", number),
+    yielding(Key("lora_dropout", "adapter.dropout", number), _judged),
     Key("tokenize_num_workers", "data.workers", whole),
     Spread("use_unsloth", ("runtime.gradient_checkpointing",), unsloth),
     Spread("fp16", ("precision.compute", "model.dtype", "quantise.compute"), _half("fp16", "bf16")),
@@ -193,6 +200,10 @@ def _untemplated(values: Values) -> bool:
     return _is("sft")(values) and values.get("template_name") is None
 
 
+def _judged_adapter(values: Values) -> bool:
+    return _is("dpo")(values) and _is("lora", "qlora")(values)
+
+
 DEFAULTS: tuple[Default, ...] = (
     Default("task_type", "sft", {"method.kind": "sft"}),
     Default("train_mode", "qlora", _adapter("qlora"), "4-bit NF4 weights below a LoRA", _is("qlora")),
@@ -205,6 +216,7 @@ DEFAULTS: tuple[Default, ...] = (
     ),
     Default("lora_rank", 64, {"adapter.rank": 64}, when=_is("lora", "qlora")),
     Default("lora_alpha", 16, {"adapter.alpha": 16.0}, when=_is("lora", "qlora")),
+    Default("lora_dropout", 0.05, {"adapter.dropout": 0.0}, NO_DROPOUT, _judged_adapter),
     Default("lora_dropout", 0.05, {"adapter.dropout": 0.05}, when=_is("lora", "qlora")),
     Default(
         "lora_targets",

@@ -11,6 +11,9 @@ from luthier.recipe.method import Method
 LOSSES: tuple[str, ...] = get_args(Method.model_fields["loss"].annotation)
 """DPO's own loss and those that take its place."""
 
+NO_DROPOUT = "TRL's trainers of judged answers, which run it upstream, switch off every dropout, an adapter's too"
+"""Said of an adapter's dropout: ``disable_dropout``, on unless it is set, acts on the model with its adapter."""
+
 
 def of_dpo(given: Sequence[str], weights: Sequence[float]) -> dict[str, Any]:
     """The settings of DPOConfig's ``loss_type``: one loss, and ``sft`` beside it with a weight of its own.

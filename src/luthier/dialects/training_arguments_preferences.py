@@ -100,7 +100,10 @@ def model_dropout(value: Any, values: Values) -> Effect:
     """``disable_dropout``."""
     if value is None:
         return inert("null: left at the default")
-    return applied({"method.model_dropout": not flag(value)}, "of the model's own layers; an adapter says its own")
+    return applied(
+        {"method.model_dropout": not flag(value)},
+        "of the model's own layers; an adapter's, which it means as well, is adapter.dropout, and 0 unless it is set",
+    )
 
 
 def _names(value: Any) -> list[str]:

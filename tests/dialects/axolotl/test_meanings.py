@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from luthier.dialects.axolotl import AXOLOTL
+from luthier.dialects.axolotl.preference import PREFERENCES
 from luthier.dialects.document import Document
 from luthier.dialects.reading import Account, Outcome, Reading
 from luthier.recipe import Recipe
@@ -187,6 +188,19 @@ def test_refusals(more: str, key: str, said: str) -> None:
     found = account(read(more + "\n"), key)
     assert found.outcome is Outcome.REFUSED
     assert said in found.note
+
+
+@pytest.mark.parametrize("judged", [*(f"rl: {one}" for one in PREFERENCES), "reward_model: true"])
+def test_an_adapter_has_no_dropout_where_answers_are_judged(judged: str) -> None:
+    """TRL's trainers set every nn.Dropout to 0 once the adapter is there; Axolotl does not tell them otherwise."""
+    reading = read(f"adapter: lora\nlora_dropout: 0.1\n{judged}\n")
+    found = account(reading, "lora_dropout")
+    assert found.outcome is Outcome.REPLACED and "an adapter's too" in found.note
+    assert reading.refusals() != () or reading.recipe.adapter.dropout == 0
+
+
+def test_an_adapter_keeps_its_dropout_where_answers_are_learned() -> None:
+    assert read("adapter: lora\nlora_dropout: 0.1\n").recipe.adapter.dropout == 0.1
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from luthier.dialects.axolotl.preference import PREFERENCES
 from luthier.dialects.axolotl.values import flag, instead, mapping, named, names, number, one_of, text, truth, whole
+from luthier.dialects.companion import yielding
+from luthier.dialects.preference_losses import NO_DROPOUT
 from luthier.dialects.table import (
     Cannot,
     Default,
@@ -18,6 +21,7 @@ from luthier.dialects.table import (
     Values,
     applied,
     inert,
+    replaced,
 )
 
 _NOT_LINEAR = ("lm_head", "embed_tokens", "wte", "embed_out")
@@ -43,6 +47,11 @@ def _adapter(value: Any, values: Values) -> Effect:
     if not truth(values.get("load_in_4bit")):
         raise Cannot("qlora is lora on 4-bit weights, and load_in_4bit is not on", "write load_in_4bit: true")
     return applied({"adapter.kind": "lora"}, "lora on 4-bit weights")
+
+
+def _judged(value: Any, values: Values) -> Effect | None:
+    judged = values.get("rl") in PREFERENCES or truth(values.get("reward_model"))
+    return replaced({"adapter.dropout": 0.0}, NO_DROPOUT) if judged and value is not None else None
 
 
 def _bits(values: Values) -> Effect:
@@ -104,7 +113,7 @@ ADAPTER: tuple[Row, ...] = (
     Gather("load_in_8bit", ("quantise.bits",), _bits),
     Key("lora_r", "adapter.rank", whole),
     Key("lora_alpha", "adapter.alpha", number),
-    Key("lora_dropout", "adapter.dropout", number),
+    yielding(Key("lora_dropout", "adapter.dropout", number), _judged),
     Key("lora_fan_in_fan_out", "adapter.fan_in_fan_out", flag),
     Gather("lora_target_linear", ("adapter.targets",), _targets),
     Gather("lora_target_modules", ("adapter.targets",), _targets),
