@@ -100,6 +100,19 @@ def test_a_pair_of_the_same_answer_twice_is_one_and_told_of(kind: str, world: Wo
     assert note.startswith(f"{path}: 1 rows have a chosen and a rejected answer that are the same")
 
 
+@pytest.mark.parametrize(("kind", "told"), [("reward", 1), ("dpo", 0)])
+def test_margins_that_a_reward_model_does_not_learn_are_told_of(
+    kind: str, told: int, world: World, tmp_path: Path
+) -> None:
+    row = {"prompt": "Where does Mira live?", "chosen": "In the mill.", "rejected": "In the barn."}
+    path = write_jsonl(tmp_path / "rows.jsonl", [{**row, "margin": 0.5}, {**row, "margin": None}, {**row, "margin": 0}])
+    recipe = build(world.recipe(method={"kind": kind}, data={"train": [{"path": str(path)}]}), str)
+    store, _ = prepare(recipe, recipe.data.train, world.model)
+    notes = store.summary.get("notes", [])
+    assert len(store) == 3 and len(notes) == told
+    assert all(note.startswith(f"{path}: 1 rows have a margin") for note in notes)
+
+
 def judged(prompt: int, chosen: int, rejected: int) -> Any:
     ids = np.arange(prompt + chosen + rejected, dtype=np.int32)
     return Judged(ids[:prompt], (ids[prompt : prompt + chosen], ids[prompt + chosen :])).tokens("d:1")

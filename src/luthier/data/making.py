@@ -48,7 +48,7 @@ class Maker:
         self.recipe, self.encoder = recipe, encoder
         self._template: ChatTemplate | None = None
         self._talks: tuple[Talks | None] | None = None
-        self._remarks = Remarks(encoder)
+        self._remarks = Remarks(encoder, rewards=recipe.method.kind == "reward")
 
     @classmethod
     def open(cls, recipe: Recipe, tokenizer: Path) -> Maker:

@@ -1,5 +1,5 @@
-"""What a person should know about rows that are used as they are: how many hold control tokens, begin with two, or
-prefer an answer to itself."""
+"""What a person should know about rows that are used as they are: how many hold control tokens, begin with two,
+prefer an answer to itself, or have a margin."""
 
 from __future__ import annotations
 
@@ -18,12 +18,15 @@ DOUBLED = "doubled"
 """Rows that begin with the tokens that the tokenizer puts there besides."""
 UNDECIDED = "undecided"
 """Pairs whose answers are the same."""
+MARGIN = "margin"
+"""Pairs that say by how much the better answer is to win, which TRL's RewardTrainer takes off the difference."""
 
 
 class Remarks:
-    """Counts such rows."""
+    """Counts such rows; ``rewards``: where a reward model learns from them."""
 
-    def __init__(self, encoder: Encoder) -> None:
+    def __init__(self, encoder: Encoder, *, rewards: bool = False) -> None:
+        self._rewards = rewards
         self._prefix = list(encoder.prefix)
         self._control = pattern_of(encoder.control)
         self._openers = sorted({token[:2] for token in encoder.control if token})
@@ -32,6 +35,8 @@ class Remarks:
     def add(self, examples: Sequence[Example], documents: Iterable[Tokens]) -> None:
         """Look at some examples and what they became."""
         self.counts[UNDECIDED] += sum(map(is_undecided, examples))
+        if self._rewards:
+            self.counts[MARGIN] += sum(bool(example.extra.get("margin")) for example in examples)
         given = [list(texts_in(example)) for example in examples if not example.control]
         joined = "\n".join(["\n".join(texts) for texts in given])
         if any(opener in joined for opener in self._openers) and self._control.search(joined):
@@ -54,6 +59,7 @@ def notes_on(path: str, counts: Mapping[str, int], prefix: str) -> list[str]:
     said = {
         UNDECIDED: "have a chosen and a rejected answer that are the same, so that no preference is learned of them; "
         "leave them out",
+        MARGIN: "have a margin, which is passed over: every pair is learned with a margin of 0",
         LITERAL: "hold control tokens, such as the end of a turn, which were read as ordinary text; if the rows are "
         "finished texts that mean them, set control_tokens: control for this source",
         DOUBLED: f"begin with {prefix}, and the tokenizer puts it there too, so that they have it twice; take it out "

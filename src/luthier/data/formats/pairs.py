@@ -32,7 +32,10 @@ def pairs(row: Row) -> Example:
         raise RowFault("its chosen and its rejected conversation share no turn", "let both begin with the prompt")
     if min(len(better), len(worse)) == shared and better != worse:
         raise RowFault("one of its answers is the beginning of the other", "let each end in an answer of its own")
-    return Example(better, row.origin, tools=_tools(row), rejected=worse)
+    margin = row.value.get("margin")
+    return Example(
+        better, row.origin, tools=_tools(row), rejected=worse, extra={} if margin is None else {"margin": margin}
+    )
 
 
 def labelled(row: Row) -> Example:
