@@ -17,6 +17,7 @@ from luthier.data.encoder import Encoder
 from luthier.errors import ModelError
 from luthier.model.adapter_files import ROWS, rows_of, settings_of
 from luthier.model.adapters import add_adapter
+from luthier.model.alone import base_alone
 from luthier.model.load import build_model
 from luthier.model.merge import merge
 from luthier.model.save import load_result, open_on_base, save_model
@@ -106,6 +107,19 @@ def test_whole_embeddings_that_grew_are_opened_and_merged(
     merged = AutoModelForCausalLM.from_pretrained(tmp_path / "merged")
     torch.testing.assert_close(logits(merged), expected, rtol=0, atol=1e-4)
     assert merged.config.vocab_size == 302
+
+
+def test_the_base_below_an_adapter_with_new_tokens_is_the_same_each_time(
+    base: Path, tmp_path: Path, world: World
+) -> None:
+    """Its new rows are drawn, also when it is opened again, and judged answers are compared with what it says."""
+    adapter, said = saved(model_of(base), base, tmp_path / "adapter", world), []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        again = load_result(adapter)
+        with base_alone(again):
+            said.append(logits(again))
+    assert torch.equal(*said)
 
 
 def test_a_judge_with_new_tokens_opens_again(base: Path, tmp_path: Path, world: World) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import torch
 from peft import PeftModel
 from safetensors import SafetensorError
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
@@ -154,5 +155,8 @@ def _grown(model: PreTrainedModel, directory: Path) -> PreTrainedModel:
     )
     needed = max((*whole, *(row + 1 for row in rows_of(directory))), default=0)
     if model.get_input_embeddings().weight.shape[0] < needed:
-        model.resize_token_embeddings(needed)
+        with torch.random.fork_rng():
+            # The new rows are drawn, from one seed so that a model opened twice is the same.
+            torch.manual_seed(0)
+            model.resize_token_embeddings(needed)
     return model
