@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -44,7 +45,7 @@ def test_transformers_opens_the_copy_and_says_what_the_checkpoint_says(tmp_path:
 def test_the_copy_has_the_shape_and_the_files_of_the_checkpoint(tmp_path: Path) -> None:
     source = write_checkpoint(tmp_path / "chatglm3")
     target = copied(source, tmp_path / "glm")
-    assert shape_of_directory(target) == shape_of_directory(source)
+    assert shape_of_directory(target) == replace(shape_of_directory(source), sources={})
     assert len(list(target.glob("model-*-of-00002.safetensors"))) == 2
     assert json.loads((target / "config.json").read_text())["model_type"] == "glm"
 

@@ -8,7 +8,7 @@ import torch
 
 from luthier.methods.reference import Copied, Reference, Uniform, WithoutAdapter
 from luthier.model.adapters import add_adapter
-from luthier.model.attention_alone import is_alone
+from luthier.model.attention_alone import is_alone, run_alone
 from luthier.model.attention_branches import register_branches
 from luthier.model.load import build_model
 from luthier.model.new_tokens import changes_tokens, new_ids
@@ -48,6 +48,8 @@ def _reference(model: Any, recipe: Recipe, attention: str, result: Result) -> Re
     began = _as_it_began(recipe, result, model.dtype).to(model.device)
     if not is_alone(began):
         began.set_attn_implementation(attention)
+        if is_alone(model):
+            run_alone(began)
     return Copied(began, own=True)
 
 
