@@ -9,7 +9,7 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from luthier.errors import ModelError
+from luthier.errors import Fault, ModelError
 from luthier.model.adapters import add_adapter
 from luthier.model.load import build_model
 from luthier.plan.layers import layer_faults, passed_over
@@ -73,6 +73,14 @@ def put_on(recipe: Recipe) -> Any:
     return add_adapter(build_model(recipe, 101, Path(recipe.model.path)), recipe)
 
 
+def only_fault(recipe: Recipe, key: str, remedy: str) -> Fault:
+    """What the plan refuses of a recipe: one thing, by its key, with what to do."""
+    [planned] = layer_faults(recipe)
+    assert planned.place == key
+    assert remedy in planned.remedy
+    return planned
+
+
 WRONG: list[tuple[str, dict[str, Any], str, str]] = [
     ("llama", {"targets": ["q_proj", "v_projj"]}, "adapter.targets", "did you mean v_proj?"),
     ("llama", {"targets": ["v_projj"]}, "adapter.targets", "did you mean v_proj?"),
@@ -93,9 +101,7 @@ def test_a_name_that_matches_nothing_is_refused_with_the_one_that_was_meant(
     architecture: str, adapter: dict[str, Any], key: str, remedy: str, models: dict[str, Path]
 ) -> None:
     recipe = recipe_of(models[architecture], **adapter)
-    [planned] = layer_faults(recipe)
-    assert planned.place == key
-    assert remedy in planned.remedy
+    planned = only_fault(recipe, key, remedy)
     with pytest.raises(ModelError) as caught:
         put_on(recipe)
     [fault] = caught.value.faults
@@ -121,9 +127,7 @@ def test_a_layer_that_can_have_no_such_adapter_is_refused_before_it_is_loaded(
     architecture: str, adapter: dict[str, Any], key: str, remedy: str, models: dict[str, Path]
 ) -> None:
     recipe = recipe_of(models[architecture], **adapter)
-    [planned] = layer_faults(recipe)
-    assert planned.place == key
-    assert remedy in planned.remedy
+    only_fault(recipe, key, remedy)
     with pytest.raises(ModelError):
         put_on(recipe)
 

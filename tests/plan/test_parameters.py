@@ -69,20 +69,20 @@ TURNED = GPT2Config(
 )
 
 
+def saved(configs: dict[str, PretrainedConfig], root: Path) -> dict[str, Path]:
+    for name, config in configs.items():
+        AutoModelForCausalLM.from_config(config).save_pretrained(root / name)
+    return {name: root / name for name in configs}
+
+
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    root = tmp_path_factory.mktemp("models")
-    for name, config in CONFIGS.items():
-        AutoModelForCausalLM.from_config(config).save_pretrained(root / name)
-    return {name: root / name for name in CONFIGS}
+    return saved(CONFIGS, tmp_path_factory.mktemp("models"))
 
 
 @pytest.fixture(scope="module")
 def experts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    root = tmp_path_factory.mktemp("experts")
-    for name, config in EXPERTS.items():
-        AutoModelForCausalLM.from_config(config).save_pretrained(root / name)
-    return {name: root / name for name in EXPERTS}
+    return saved(EXPERTS, tmp_path_factory.mktemp("experts"))
 
 
 def recipe_of(path: Path, **sections: Any) -> Recipe:

@@ -81,6 +81,10 @@ class Encoder:
         text = self.tokens.get(name)
         return None if text is None else self.tokenizer.token_to_id(text)
 
+    def special_ids(self) -> dict[str, int | None]:
+        """The ids that a model's config names: ``bos_token_id``, ``eos_token_id`` and ``pad_token_id``."""
+        return {f"{name}_id": self.id_of(name) for name in ("bos_token", "eos_token", "pad_token")}
+
     def encode(self, texts: Sequence[str], *, literal: bool = False, after: Sequence[str] = ()) -> list[list[int]]:
         """Ids of each text, nothing added; as ``packed``."""
         return [array("i", ids).tolist() for ids in self.packed(texts, literal=literal, after=after)]

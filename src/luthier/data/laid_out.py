@@ -5,18 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from luthier.data.pack import Ints
-from luthier.data.preference import PAIRED, SINGLE, taken_apart
+from luthier.data.preference import SINGLE, is_judging, taken_apart
 from luthier.data.store import TokenStore
 from luthier.data.tokens import Tokens
 from luthier.recipe import Recipe
 
 AT_ONCE = 4096
 """Documents whose flags are looked at together."""
-
-
-def is_judging(recipe: Recipe) -> bool:
-    """Whether a recipe learns from judged answers."""
-    return recipe.method.kind in (*PAIRED, *SINGLE)
 
 
 def learned_of(recipe: Recipe, tokens: Tokens) -> int:

@@ -29,6 +29,11 @@ SINGLE = ("kto",)
 """Methods that learn from answers that are wanted or not."""
 
 
+def is_judging(recipe: Recipe) -> bool:
+    """Whether a recipe learns from judged answers."""
+    return recipe.method.kind in (*PAIRED, *SINGLE)
+
+
 @dataclass(frozen=True, slots=True)
 class Judged:
     """The ids of a prompt and of its answers, the better one first; a single one is ``wanted`` or not."""
@@ -171,20 +176,20 @@ def _first(side: Tokens) -> int:
 
 def fitting(recipe: Recipe) -> Callable[[Tokens], tuple[Fate, list[Tokens]]] | None:
     """How a recipe's documents are brought to their length, where they are judged ones."""
-    if recipe.method.kind not in (*PAIRED, *SINGLE):
+    if not is_judging(recipe):
         return None
     return lambda tokens: fit_judged(tokens, recipe.data, recipe.method.max_prompt_length)
 
 
 def prompt_limit(recipe: Recipe) -> dict[str, int | None]:
     """The setting of the method that decides which judged documents come out."""
-    judged = recipe.method.kind in (*PAIRED, *SINGLE)
+    judged = is_judging(recipe)
     return {"max_prompt_length": recipe.method.max_prompt_length} if judged else {}
 
 
 def capacity_of(recipe: Recipe) -> int:
     """Tokens in a pack where the recipe does not say: room for the longest document, whose two answers are together."""
-    return recipe.data.max_length * (2 if recipe.method.kind in (*PAIRED, *SINGLE) else 1)
+    return recipe.data.max_length * (2 if is_judging(recipe) else 1)
 
 
 def fit_judged(tokens: Tokens, data: Data, max_prompt: int | None) -> tuple[Fate, list[Tokens]]:

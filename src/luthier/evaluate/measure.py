@@ -15,7 +15,7 @@ import torch
 
 from luthier.data.encoder import Encoder
 from luthier.data.example import Example
-from luthier.data.preference import PAIRED, SINGLE
+from luthier.data.preference import is_judging
 from luthier.data.store import TokenStore
 from luthier.data.template import ChatTemplate
 from luthier.evaluate.generate import ROWS, answer
@@ -37,7 +37,7 @@ LARGEST_LOSS = 700.0
 
 def counted_in(recipe: Recipe) -> str:
     """What a recipe's loss is the mean over: trained tokens, or rows whose answers are judged."""
-    return "rows" if recipe.method.kind in (*PAIRED, *SINGLE) else "tokens"
+    return "rows" if is_judging(recipe) else "tokens"
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,8 +47,8 @@ def operations(recipe: Recipe, shape: Shape, tokens: int, targets: int, squared:
     adapter, again = recipe.adapter, 2.0 if recipe.runtime.gradient_checkpointing else 0.0
     if adapter.kind == "prompt":
         tokens += adapter.virtual_tokens * documents
-    lowest, total = _lowest(recipe, shape), 0.0
-    for name, weights in shape.products().items():
+    lowest, products, total = _lowest(recipe, shape), shape.products(), 0.0
+    for name, weights in products.items():
         below = 2.0 if lowest < _place(name) else 0.0
         own = 2.0 if trains(recipe, name, shape) else 0.0
         total += (2.0 + again + below + own) * weights * tokens
@@ -60,9 +60,7 @@ def operations(recipe: Recipe, shape: Shape, tokens: int, targets: int, squared:
     output = "lm_head.weight" if "lm_head.weight" in shape.parameters else "model.embed_tokens.weight"
     ends = 2.0 + 2.0 * (lowest < (shape.layers, 1)) + 2.0 * trains(recipe, output, shape)
     if reference_of(recipe):
-        total += 2.0 * (
-            sum(shape.products().values()) * tokens + contexts * shape.heads * shape.head_size * shape.layers
-        )
+        total += 2.0 * (sum(products.values()) * tokens + contexts * shape.heads * shape.head_size * shape.layers)
         ends += 2.0
     return total + ends * shape.vocabulary * shape.hidden * targets
 

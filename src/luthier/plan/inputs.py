@@ -12,7 +12,7 @@ from luthier.errors import ModelError
 from luthier.model.chatglm import is_chatglm
 from luthier.model.chatglm_copy import write_glm
 from luthier.model.known_tokens import NAMED, added_tokens
-from luthier.model.new_tokens import changes_tokens, write_changed
+from luthier.model.new_tokens import changes_tokens, new_ids, write_changed
 from luthier.model.shape import weight_files
 from luthier.model.tokenizer import convert_tokenizer, local_directory, train_tokenizer
 from luthier.recipe import Recipe
@@ -106,6 +106,11 @@ def rows_added(recipe: Recipe) -> int:
     if not changes_tokens(recipe.tokenizer):
         return 0
     return len(added_tokens(recipe.tokenizer, plain_tokenizer_directory(recipe)))
+
+
+def ids_added(recipe: Recipe, tokenizer: Path) -> tuple[int, ...]:
+    """The ids of these tokens, in the tokenizer that has them."""
+    return new_ids(plain_tokenizer_directory(recipe), tokenizer) if changes_tokens(recipe.tokenizer) else ()
 
 
 def _once(place: Path, make: Callable[[Path], None], told: Told, begun: str = "") -> Path:

@@ -46,19 +46,24 @@ def layer_faults(recipe: Recipe) -> Iterator[Fault]:
 
 def weight_faults(recipe: Recipe) -> Iterator[Fault]:
     """What a model whose directory is here lacks of its weights, as after a download that was broken off."""
-    directory = Path(recipe.model.path).expanduser() if recipe.model.path is not None else None
+    directory = _directory_here(recipe)
     try:
-        if directory is not None and directory.is_dir():
+        if directory is not None:
             weight_files(directory)
     except ModelError as error:
         yield from error.faults
 
 
+def _directory_here(recipe: Recipe) -> Path | None:
+    directory = Path(recipe.model.path).expanduser() if recipe.model.path is not None else None
+    return directory if directory is not None and directory.is_dir() else None
+
+
 def _shape_here(recipe: Recipe) -> Shape | None:
     """The shape of a model whose directory is here; None where it is not, or cannot be read."""
-    directory = Path(recipe.model.path).expanduser() if recipe.model.path is not None else None
+    directory = _directory_here(recipe)
     try:
-        return shape_of_directory(directory) if directory is not None and directory.is_dir() else None
+        return shape_of_directory(directory) if directory is not None else None
     except ModelError:
         return None
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from math import ceil, prod
 
-from luthier.data.preference import PAIRED, SINGLE
+from luthier.data.preference import is_judging
 from luthier.model.kernels.choose import Here, choose
 from luthier.model.kernels.chunks import chunk_rows, keeps_logits
 from luthier.model.shape import Shape
@@ -105,6 +105,6 @@ def logit_bytes(recipe: Recipe, shape: Shape, targets: int, compute: str, device
         return targets * shape.vocabulary * (width + 2 * 4)
     rows = min(targets, chunk_rows(shape.vocabulary, device))
     twice = 0 if compute == "fp32" else 1
-    kept = recipe.method.kind in (*PAIRED, *SINGLE) and keeps_logits(targets, shape.vocabulary, device)
+    kept = is_judging(recipe) and keeps_logits(targets, shape.vocabulary, device)
     held = shape.vocabulary * ((targets if kept else rows) * width + rows * 4 * twice)
     return held + shape.vocabulary * shape.hidden * width * twice

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from luthier.data.preference import PAIRED, SINGLE
+from luthier.data.preference import is_judging
 from luthier.model.adapter_files import changes_base
 from luthier.plan.refusal import Row
 from luthier.recipe import Recipe
@@ -23,7 +23,7 @@ def preference_rows(recipe: Recipe) -> tuple[Row, ...]:
     """Every value that is not there yet where answers are judged."""
     method, adapter = recipe.method, recipe.adapter.kind
     switched = method.kind in ("dpo", "ipo", "kto") and method.reference == "adapter_off"
-    kto, reward, judged = method.kind == "kto", method.kind == "reward", method.kind in (*PAIRED, *SINGLE)
+    kto, reward, judged = method.kind == "kto", method.kind == "reward", is_judging(recipe)
     alone = recipe.pack.kind == "none" and recipe.batch.micro == 1
     return (
         (

@@ -80,7 +80,7 @@ def build(recipe: Recipe, folder: RunFolder, inputs: Inputs, display: Display, l
     """
     engine = engine_for(recipe, ranks)
     display.stage(f"loading the model from {inputs.model}" if inputs.model else "building the model from scratch")
-    special = {f"{name}_id": inputs.encoder.id_of(name) for name in ("bos_token", "eos_token", "pad_token")}
+    special = inputs.encoder.special_ids()
     hollow = engine.hands_out and not ranks.first
     with torch.device("meta") if hollow else nullcontext():
         bare = build_model(recipe, inputs.encoder.vocabulary, inputs.model, special, hollow=hollow)

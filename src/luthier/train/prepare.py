@@ -24,8 +24,7 @@ from luthier.data.store import TokenStore
 from luthier.data.template import ChatTemplate
 from luthier.errors import DataError
 from luthier.evaluate.questions import asked
-from luthier.model.new_tokens import changes_tokens, new_ids
-from luthier.plan.inputs import adapter_base, model_directory, plain_tokenizer_directory, tokenizer_directory
+from luthier.plan.inputs import adapter_base, ids_added, model_directory, tokenizer_directory
 from luthier.plan.instead import lacking_tokens, with_template
 from luthier.plan.plan import Plan, make_plan, shape_of
 from luthier.plan.volume import volume_of_store
@@ -93,7 +92,7 @@ def prepare_inputs(recipe: Recipe, display: Display, warnings: tuple[str, ...] =
     rows = _evaluation_rows(recipe, evaluation, held_documents) if evaluation and during else ()
     ask = asked(rows, recipe, template, encoder, recipe.evaluate.rows) if template else []
     volume = volume_of_store(recipe, store, len(held_documents))
-    new = new_ids(plain_tokenizer_directory(recipe), tokenizer) if changes_tokens(recipe.tokenizer) else ()
+    new = ids_added(recipe, tokenizer)
     plan = make_plan(recipe, shape_of(recipe, directory, encoder.vocabulary, len(new)), volume)
     return Inputs(
         model=directory,

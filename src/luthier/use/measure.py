@@ -14,7 +14,7 @@ from luthier.data.corpus import examples
 from luthier.data.encoder import Encoder
 from luthier.data.example import Example
 from luthier.data.pipeline import prepare
-from luthier.data.preference import PAIRED, SINGLE
+from luthier.data.preference import is_judging
 from luthier.data.preparation import Preparation
 from luthier.data.store import TokenStore
 from luthier.data.template import ChatTemplate
@@ -125,7 +125,7 @@ def _given(recipe: Recipe, encoder: Encoder, tokenizer: Path, path: Path) -> Row
     )
     store, _ = prepare(recipe, recipe.data.evaluate, tokenizer)
     kept = range(len(store))[: recipe.evaluate.rows]
-    judged = recipe.method.kind in (*PAIRED, *SINGLE) and not recipe.evaluate.generates
+    judged = is_judging(recipe) and not recipe.evaluate.generates
     if recipe.method.kind in ("pretrain", "reward") or judged:
         return Rows(recipe, store, kept, [], None, largest)
     template = Preparation(recipe, encoder).template()

@@ -11,9 +11,8 @@ from luthier.model.adapters import add_adapter
 from luthier.model.attention_alone import is_alone, run_alone
 from luthier.model.attention_branches import register_branches
 from luthier.model.load import build_model
-from luthier.model.new_tokens import changes_tokens, new_ids
 from luthier.model.precision import DTYPES
-from luthier.plan.inputs import model_directory, plain_tokenizer_directory
+from luthier.plan.inputs import ids_added, model_directory
 from luthier.recipe import Recipe
 from luthier.use.result import Result
 
@@ -58,7 +57,5 @@ def _as_it_began(recipe: Recipe, result: Result, dtype: torch.dtype) -> Any:
     named = next((name for name, one in DTYPES.items() if one is dtype), "auto")
     recipe = recipe.model_copy(update={"model": recipe.model.model_copy(update={"dtype": named})})
     encoder, directory = result.encoder, model_directory(recipe)
-    special = {f"{name}_id": encoder.id_of(name) for name in ("bos_token", "eos_token", "pad_token")}
-    added = changes_tokens(recipe.tokenizer)
-    new = new_ids(plain_tokenizer_directory(recipe), result.directory) if added else ()
-    return add_adapter(build_model(recipe, encoder.vocabulary, directory, special), recipe, new)
+    bare = build_model(recipe, encoder.vocabulary, directory, encoder.special_ids())
+    return add_adapter(bare, recipe, ids_added(recipe, result.directory))
