@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +43,13 @@ def yield_idle_threads() -> None:
 def cores() -> int:
     """CPU cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def processor_vendor() -> str:
+    """What an x86 processor says of its maker (``AuthenticAMD``, ``GenuineIntel``); empty where that is not known."""
+    listed = Path("/proc/cpuinfo")
+    told = listed.read_text(encoding="utf-8", errors="replace") if listed.exists() else platform.processor()
+    return next((name for name in ("AuthenticAMD", "GenuineIntel") if name in told), "")
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from luthier.data.convert import attempts_of, format_of
 from luthier.data.encoder import Encoder
 from luthier.data.example import TEXT, Example
 from luthier.data.template_names import missing_tokens
-from luthier.environment import processes
+from luthier.environment import processes, processor_vendor
 from luthier.errors import ModelError
 from luthier.model.adapter_files import KINDS, adapter_directory, adapter_settings, settings_of
 from luthier.model.kernels.choose import TOLD, Here, choose_attention, installed_here, lacking_switches, lacks
@@ -123,7 +123,8 @@ def installed(package: str) -> bool:
 def _speed(recipe: Recipe) -> list[Instead]:
     """Kernels that cannot run here, or not together; the result is the same without them."""
     runtime, wanted, device = recipe.runtime, recipe.model.attention, device_here(recipe.runtime.device)
-    here = Here(device, compute_here(recipe.precision.compute, device), packages=installed_here())
+    compute = compute_here(recipe.precision.compute, device)
+    here = Here(device, compute, packages=installed_here(), vendor=processor_vendor())
     found = []
     lacking = lacks(wanted, here, recipe.adapter.kind)
     if lacking:

@@ -10,6 +10,7 @@ from typing import Any
 from luthier.data.encoder import Encoder
 from luthier.data.order import total_steps
 from luthier.data.preference import capacity_of
+from luthier.environment import processor_vendor
 from luthier.model.chatglm import is_chatglm, native_names
 from luthier.model.kernels.choose import Here, choose, installed_here, leaves
 from luthier.model.shape import Shape, shape_of_directory, shape_of_scratch, weight_files
@@ -172,7 +173,7 @@ def kernel_facts(shape: Shape, device: str, compute: str) -> Here:
     """What the choice of kernels rests on, before the model is there."""
     layers, packages = leaves(shape.parameters), installed_here()
     head, kind = shape.head_size, shape.architecture
-    return Here(device, compute, head, kind, layers, packages, dropout=shape.dropout)
+    return Here(device, compute, head, kind, layers, packages, dropout=shape.dropout, vendor=processor_vendor())
 
 
 def _base_copy(recipe: Recipe) -> dict[str, int]:

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-from luthier.model.kernels.choose import Here, choose, choose_attention, lacks, lacks_compiler
+from luthier.model.kernels.choose import AMD, INTEL, Here, choose, choose_attention, lacks, lacks_compiler
 from luthier.recipe.validate import build
 
 CPU, CPU32 = Here("cpu", "bf16", 64, "llama"), Here("cpu", "fp32", 64, "llama")
+AMD32 = Here("cpu", "fp32", 64, "llama", vendor=AMD)
 GPU = Here("cuda", "bf16", 128, "llama", packages=frozenset({"triton"}))
 FLASH = Here("cuda", "bf16", 128, "llama", packages=frozenset({"triton", "flash_attn"}))
 
@@ -106,6 +107,14 @@ ON = {"runtime": {"kernels": dict.fromkeys(("rms_norm", "fuse_qkv", "fuse_mlp", 
         ({"method": {"kind": "reward"}}, CPU, {"cross_entropy": "off (a reward model has no logits)"}),
         ({"parallel": {"engine": "deepspeed", "stage": 3}}, CPU, {"cross_entropy": "off (ZeRO-3 takes"}),
         ({**LORA, "runtime": {"compile": True}}, CPU, {"rotary": "off (the compiler", "lora": "off (the compiler"}),
+        ({}, AMD32, {"onednn": "on (products of linear layers"}),
+        ({}, changed(AMD32, vendor=INTEL), {"onednn": "off (MKL's are as fast"}),
+        ({"runtime": {"kernels": {"onednn": "on"}}}, changed(AMD32, vendor=INTEL), {"onednn": "on (products"}),
+        ({"runtime": {"kernels": {"onednn": "on"}}}, CPU32, {"onednn": "off (oneDNN's products are for CPUs of x86)"}),
+        ({}, changed(AMD32, compute="bf16"), {"onednn": "off (PyTorch takes it for 16-bit types"}),
+        ({}, changed(AMD32, device="cuda"), {"onednn": "off (oneDNN's products are for CPUs of x86)"}),
+        ({"runtime": {"compile": True}}, AMD32, {"onednn": "off (the compiler sees"}),
+        ({"parallel": {"engine": "fsdp", "stage": 3}}, AMD32, {"onednn": "off (sharded weights"}),
     ],
     ids=lambda value: str(value) if isinstance(value, dict) else value.device,
 )  # fmt: skip

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from luthier.environment import processor_vendor
 from luthier.errors import ModelError
 from luthier.model.attention import register
 from luthier.model.attention_alone import goes_alone, is_alone, run_alone
@@ -18,6 +19,7 @@ from luthier.model.kernels.joined import join_layers
 from luthier.model.kernels.liger import use_liger
 from luthier.model.kernels.lora import fuse_lora
 from luthier.model.kernels.norm import fuse_norms
+from luthier.model.kernels.products import ONEDNN, PLAIN, use_onednn
 from luthier.model.kernels.rotary import fuse_rotary
 from luthier.recipe import Recipe
 
@@ -36,6 +38,7 @@ def facts_of(model: Any, device: torch.device, compute: torch.dtype) -> Here:
         capability=torch.cuda.get_device_capability(device) if device.type == "cuda" else None,
         closed=is_alone(model) or goes_alone(config.model_type),
         dropout=dropout_of(config.to_dict()),
+        vendor=processor_vendor(),
     )
 
 
@@ -58,10 +61,12 @@ def put_kernels(model: Any, recipe: Recipe, chosen: Mapping[str, Choice], device
     if chosen["rotary"].name == "on":
         fuse_rotary(model)
     if chosen["lora"].name == "on":
-        fuse_lora(model, (QKV, MLP))
+        fuse_lora(model, (QKV, MLP), ONEDNN if chosen["onednn"].name == "on" else PLAIN)
     for name, layers in (("fuse_qkv", QKV), ("fuse_mlp", MLP)):
         if chosen[name].name == "on":
             join_layers(model, layers)
+    if chosen["onednn"].name == "on":
+        use_onednn(model)
     if recipe.runtime.compile:
         compile_layers(model, recipe.runtime.compile_backend, recipe.runtime.compile_mode)
     return model

@@ -16,6 +16,9 @@ QKV, MLP = ("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj")
 JOINED = {"query_key_value": QKV, "qkv_proj": QKV, "gate_up_proj": MLP}
 """Layers that are one product already, in models that are stored so."""
 
+AMD, INTEL = "AuthenticAMD", "GenuineIntel"
+"""What x86 processors say of their makers."""
+
 COMPILE_MODES = ("default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs")
 
 PACKAGES = ("flash_attn", "liger_kernel", "triton")
@@ -43,7 +46,7 @@ class Here:
 
     ``layers`` holds the last parts of the layers' names; ``capability`` is a GPU's, None where torch has not been
     asked: it is then taken to be Ampere's or later. ``closed``: its class lets no other attention in, or carries a
-    state; ``dropout`` is that of attention's weights.
+    state; ``dropout`` is that of attention's weights; ``vendor`` is the processor's.
     """
 
     device: str
@@ -55,6 +58,7 @@ class Here:
     capability: tuple[int, int] | None = None
     closed: bool = False
     dropout: float = 0.0
+    vendor: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +137,7 @@ def choose(recipe: Recipe, here: Here) -> dict[str, Choice]:
     slower = "no faster on a CPU" if here.device == "cpu" else "not measured on a GPU"
     plain = "" if here.device == "cpu" else "; plain PyTorch, not measured on a GPU"
     fused = "the compiler fuses it" if recipe.runtime.compile else ""
+    best = "" if here.vendor == AMD else "MKL's are as fast on this processor"
     switches = (
         ("cross_entropy", kernels.cross_entropy, "in the output layer's place, chunk by chunk", ""),
         ("rms_norm", kernels.rms_norm, "one function, which keeps its input alone", ""),
@@ -141,6 +146,7 @@ def choose(recipe: Recipe, here: Here) -> dict[str, Choice]:
         ("fuse_qkv", kernels.fuse_qkv, "one matrix product in place of three", slower),
         ("fuse_mlp", kernels.fuse_mlp, "one matrix product in place of two", slower),
         ("liger", kernels.liger, "Liger's norm and gate", fused),
+        ("onednn", kernels.onednn, "products of linear layers, but for their weights' gradients", best),
     )
     found = {"attention": choose_attention(recipe.model.attention, here, recipe.adapter.kind)}
     for name, wanted, told, unused in switches:
@@ -163,6 +169,7 @@ def lacking_switches(recipe: Recipe, here: Here) -> dict[str, str]:
         "fuse_qkv": unjoined(recipe, here, QKV),
         "fuse_mlp": unjoined(recipe, here, MLP),
         "liger": lacks_liger(here),
+        "onednn": _lacks_onednn(recipe, here),
     }
 
 
@@ -183,13 +190,28 @@ def _lacks_plain_lora(recipe: Recipe) -> str:
         (recipe.adapter.kind != "lora", "there is no LoRA"),
         (recipe.adapter.dora, "DoRA computes more"),
         (recipe.quantise.bits < 16, "quantised weights have products of their own"),
-        (recipe.runtime.compile, "the compiler sees the layers one by one"),
-        (
-            recipe.parallel.stage == 3 or recipe.parallel.deepspeed is not None,
-            "sharded weights are gathered layer by layer",
-        ),
+        *_needs_whole_layers(recipe),
     )
     return next((reason for applies, reason in rules if applies), "")
+
+
+def _lacks_onednn(recipe: Recipe, here: Here) -> str:
+    """Why linear layers cannot multiply through oneDNN; empty where they can."""
+    rules = (
+        (here.device != "cpu" or here.vendor not in (AMD, INTEL), "oneDNN's products are for CPUs of x86"),
+        (here.compute != "fp32", "PyTorch takes it for 16-bit types as it is"),
+        *_needs_whole_layers(recipe),
+    )
+    return next((reason for applies, reason in rules if applies), "")
+
+
+def _needs_whole_layers(recipe: Recipe) -> tuple[tuple[bool, str], ...]:
+    """What keeps a layer from being a function of its own with the whole weight."""
+    sharded = recipe.parallel.stage == 3 or recipe.parallel.deepspeed is not None
+    return (
+        (recipe.runtime.compile, "the compiler sees the layers one by one"),
+        (sharded, "sharded weights are gathered layer by layer"),
+    )
 
 
 def unjoined(recipe: Recipe, here: Here, layers: tuple[str, ...]) -> str:

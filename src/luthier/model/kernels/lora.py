@@ -17,13 +17,13 @@ from typing import Any
 import torch
 from peft.tuners.lora.layer import Linear
 from torch import nn
-from torch.nn.functional import linear
 
+from luthier.model.kernels.products import PLAIN, Products
 from luthier.model.kernels.siblings import Siblings
 from luthier.model.precision import compute_type
 
 
-def fuse_lora(model: nn.Module, siblings: Sequence[Sequence[str]] = ()) -> int:
+def fuse_lora(model: nn.Module, siblings: Sequence[Sequence[str]] = (), products: Products = PLAIN) -> int:
     """Let every plain LoRA layer of a model compute so; returns how many do. Parameters stay where they are.
 
     ``siblings`` are names of layers that one module gives the same input. DoRA and PEFT's other variants, quantised
@@ -32,15 +32,15 @@ def fuse_lora(model: nn.Module, siblings: Sequence[Sequence[str]] = ()) -> int:
     fused: set[nn.Module] = set()
     for module in model.modules():
         for names in siblings:
-            _fuse([one for name in names if _is_plain(one := getattr(module, name, None))], fused)
+            _fuse([one for name in names if _is_plain(one := getattr(module, name, None))], products, fused)
     for module in model.modules():
         if module not in fused and _is_plain(module):
-            _fuse([module], fused)
+            _fuse([module], products, fused)
     return len(fused)
 
 
-def _fuse(layers: Sequence[Any], fused: set[nn.Module]) -> None:
-    group = _Group(layers)
+def _fuse(layers: Sequence[Any], products: Products, fused: set[nn.Module]) -> None:
+    group = _Group(layers, products)
     for place, layer in enumerate(layers):
         layer.forward = partial(group.forward, place)
     fused.update(layers)
@@ -56,8 +56,8 @@ def _is_plain(module: Any) -> bool:
 class _Group:
     """Layers that are given the same input, or one alone."""
 
-    def __init__(self, layers: Sequence[Any]) -> None:
-        self.layers = tuple(layers)
+    def __init__(self, layers: Sequence[Any], products: Products) -> None:
+        self.layers, self.products = tuple(layers), products
         self.names = [next(iter(one.lora_A)) for one in layers]
         self.own = [one.forward for one in layers]
         self.together = Siblings(len(layers), self._compute)
@@ -72,10 +72,10 @@ class _Group:
         if type(dropout) is nn.Identity or not layer.training:
             return self.together.output(place, hidden)
         given = hidden.to(compute_type(hidden))
-        return _apply(given, dropout(given), [layer], [self.names[place]])[0]
+        return _apply(given, dropout(given), [layer], [self.names[place]], self.products)[0]
 
     def _compute(self, hidden: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        return _apply(hidden.to(compute_type(hidden)), None, self.layers, self.names)
+        return _apply(hidden.to(compute_type(hidden)), None, self.layers, self.names, self.products)
 
     def _computes(self, hidden: torch.Tensor) -> bool:
         kinds, special = {hidden.dtype}, False
@@ -87,12 +87,17 @@ class _Group:
 
 
 def _apply(
-    hidden: torch.Tensor, dropped: torch.Tensor | None, layers: Sequence[Any], names: Sequence[str]
+    hidden: torch.Tensor,
+    dropped: torch.Tensor | None,
+    layers: Sequence[Any],
+    names: Sequence[str],
+    products: Products,
 ) -> tuple[torch.Tensor, ...]:
     pairs = list(zip(layers, names, strict=True))
     outputs: tuple[torch.Tensor, ...] = _Lora.apply(  # type: ignore[no-untyped-call]
         hidden,
         dropped,
+        products,
         tuple(float(one.scaling[name]) for one, name in pairs),
         *(one.base_layer.weight for one in layers),
         *(one.base_layer.bias for one in layers),
@@ -127,7 +132,12 @@ class _Lora(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, hidden: torch.Tensor, dropped: torch.Tensor | None, scales: tuple[float, ...], *tensors: Any
+        ctx: Any,
+        hidden: torch.Tensor,
+        dropped: torch.Tensor | None,
+        products: Products,
+        scales: tuple[float, ...],
+        *tensors: Any,
     ) -> tuple[torch.Tensor, ...]:
         kind, count = hidden.dtype, len(scales)
         weights, biases, downs, ups = (tensors[at : at + count] for at in range(0, 4 * count, count))
@@ -136,25 +146,26 @@ class _Lora(torch.autograd.Function):
         ctx.added = dropped is None and _adds_up(len(flat), weights, kind)
         outputs = []
         with torch.autocast(hidden.device.type, enabled=False):
-            inner = torch.mm(flat, _scaled(downs, scales, kind).t())
+            inner = products.linear(flat, _scaled(downs, scales, kind), None)
             parts = torch.split(inner, [len(one) for one in downs], 1)
             for scale, weight, bias, down, up, part in zip(scales, weights, biases, downs, ups, parts, strict=True):
                 moved = torch.addmm(weight, up, down, alpha=scale) if ctx.added else weight.to(kind)
-                output = linear(hidden, moved, None if bias is None else bias.to(kind))
+                output = products.linear(hidden, moved, None if bias is None else bias.to(kind))
                 if not ctx.added:
                     output.view(-1, len(weight)).addmm_(part, up.to(kind).t())
                 outputs.append(output)
         ctx.save_for_backward(source, inner, *weights, *downs, *ups)
-        ctx.scales, ctx.dropped = scales, dropped is not None
+        ctx.products, ctx.scales, ctx.dropped = products, scales, dropped is not None
         ctx.biases = [None if one is None else one.dtype for one in biases]
         return tuple(outputs)
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         source, inner, *tensors = ctx.saved_tensors
+        products: Products = ctx.products
         count, kind, flat = len(ctx.scales), source.dtype, source.flatten(0, -2)
         weights, downs, ups = (tensors[at : at + count] for at in range(0, 3 * count, count))
-        of_x, of_dropped, _, *of_others = ctx.needs_input_grad
+        of_x, of_dropped, _, _, *of_others = ctx.needs_input_grad
         of_biases, of_downs, of_ups = (of_others[at * count : (at + 1) * count] for at in (1, 2, 3))
         found: list[list[torch.Tensor | None]] = [[], [], []]
         ranks = [len(one) for one in downs]
@@ -165,12 +176,15 @@ class _Lora(torch.autograd.Function):
             ):
                 scale, weight, down, up = (one[place] for one in (ctx.scales, weights, downs, ups))
                 gradient = gradients[place].flatten(0, -2)
-                torch.mm(gradient, up.to(kind), out=of_part)
+                of_part.copy_(products.linear(gradient, up.to(kind).t(), None))
                 found[0].append(gradient.sum(0).to(ctx.biases[place]) if of_biases[place] else None)
                 found[2].append(torch.mm(gradient.t(), part).to(up.dtype) if of_ups[place] else None)
                 if of_x:
                     moved = torch.addmm(weight, up, down, alpha=scale) if ctx.added else weight.to(kind)
-                    back = torch.mm(gradient, moved) if back is None else back.addmm_(gradient, moved)
+                    if back is None:
+                        back = products.linear(gradient, moved.t(), None)
+                    else:
+                        products.added(back, gradient, moved.t())
             together = torch.split(torch.mm(flat.t(), of_inner).t(), ranks) if any(of_downs) else [None] * count
             for one, down, scale, asked in zip(together, downs, ctx.scales, of_downs, strict=True):
                 found[1].append((one * scale).to(down.dtype) if asked else None)
@@ -179,4 +193,4 @@ class _Lora(torch.autograd.Function):
             elif back is not None and not ctx.added and not ctx.dropped:
                 back.addmm_(of_inner, _scaled(downs, ctx.scales, kind))
         back = None if back is None else back.view_as(source)
-        return back, other, None, *[None] * count, *(one for some in found for one in some)
+        return back, other, None, None, *[None] * count, *(one for some in found for one in some)
