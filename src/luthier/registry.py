@@ -103,6 +103,9 @@ TABLES: dict[str, dict[str, str]] = {
         "polynomial": "luthier.train.schedule:polynomial",
         "reduce_lr_on_plateau": "luthier.train.following:Following",
         "rex": "luthier.train.schedule:rex",
+        "warmup_cosine_lr": "luthier.train.deepspeed_rates:warmup_cosine_lr",
+        "warmup_decay_lr": "luthier.train.deepspeed_rates:warmup_lr",
+        "warmup_lr": "luthier.train.deepspeed_rates:warmup_lr",
         "warmup_stable_decay": "luthier.train.schedule:warmup_stable_decay",
     },
     "metrics": {

@@ -241,7 +241,7 @@ def test_the_deepspeed_file_is_read_with_it(tmp_path: Path) -> None:
     reading = CHATGLM3.read(text, str(tmp_path / "lora.yaml"), ())
     assert (reading.recipe.parallel.deepspeed, reading.recipe.parallel.stage) == ("zero.json", 3)
     schedule = reading.recipe.schedule
-    assert (schedule.kind, schedule.warmup, schedule.warmup_steps) == ("constant", "log", 1000)
+    assert (schedule.kind, schedule.warmup, schedule.warmup_steps) == ("warmup_lr", "log", 1000)
     assert (reading.recipe.optimizer.lr, reading.recipe.optimizer.clip) == (0.001, None)
     assert account(reading, "training_args.lr_scheduler_type").outcome is Outcome.REPLACED
     assert account(reading, "zero.json: scheduler.type").place == "zero.json:1"

@@ -176,7 +176,7 @@ def test_its_optimiser_and_schedule_replace_the_recipes_own(tmp_path: Path) -> N
     assert accounts["lr_scheduler_type"].outcome is Outcome.REPLACED
     assert reading.recipe.optimizer.kind == "adamw"
     schedule = reading.recipe.schedule
-    assert (schedule.kind, schedule.warmup) == ("constant", "log")
+    assert (schedule.kind, schedule.warmup) == ("warmup_lr", "log")
     told = "DeepSpeed's own warm-up (log(step + 1) / log(warmup_num_steps)), then a constant"
     assert told in accounts["ds.json: scheduler.type"].note
     assert by_key(host(tmp_path, {"zero_optimization": {"stage": 2}}, "optim: sgd\n"))["optim"].target

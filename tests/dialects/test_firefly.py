@@ -226,7 +226,7 @@ def test_the_deepspeed_file_is_read_and_its_blocks_win(tmp_path: Path) -> None:
     assert not reading.refusals()
     recipe = reading.recipe
     assert (recipe.parallel.engine, recipe.parallel.stage) == ("deepspeed", 3)
-    assert (recipe.schedule.kind, recipe.schedule.warmup_share) == ("constant", 0.01)
+    assert (recipe.schedule.kind, recipe.schedule.warmup_share) == ("warmup_lr", 0.01)
     assert (recipe.optimizer.kind, recipe.optimizer.lr, recipe.optimizer.weight_decay) == ("adamw", 3e-5, 0.1)
     assert accounts["lr_scheduler_type"].outcome is accounts["optim"].outcome is Outcome.REPLACED
     assert "replaces the recipe's own schedule" in accounts["ds.json: scheduler.type"].note

@@ -311,7 +311,7 @@ def test_a_deepspeed_flag_brings_its_file(tmp_path: Path) -> None:
     (tmp_path / "ds.json").write_text('{"zero_optimization": {"stage": 2},\n "scheduler": {"type": "WarmupLR"}}')
     text = script(dataset_name="d", model_name_or_path="m", lr_scheduler_type="cosine", deepspeed="ds.json")
     reading = read(text, str(tmp_path / "run.sh"))
-    assert (reading.recipe.parallel.stage, reading.recipe.schedule.kind) == (2, "constant")
+    assert (reading.recipe.parallel.stage, reading.recipe.schedule.kind) == (2, "warmup_lr")
     assert by_key(reading)["lr_scheduler_type"].outcome is Outcome.REPLACED
 
 

@@ -336,7 +336,7 @@ def test_a_deepspeed_file_is_read_with_it(tmp_path: Path) -> None:
     )
     reading = TRAINING_ARGUMENTS.read(text, str(tmp_path / "args.txt"), ())
     accounts = {one.key: one for one in reading.accounts}
-    assert (reading.recipe.schedule.kind, reading.recipe.schedule.warmup_steps) == ("constant", 1000)
+    assert (reading.recipe.schedule.kind, reading.recipe.schedule.warmup_steps) == ("warmup_lr", 1000)
     assert (reading.recipe.optimizer.kind, reading.recipe.parallel.deepspeed) == ("adamw", "ds.json")
     assert accounts["lr_scheduler_type"].outcome is accounts["optim"].outcome is Outcome.REPLACED
     assert accounts["adafactor"].outcome is accounts["lr_scheduler_kwargs"].outcome is Outcome.INERT

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import math
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 import torch
 from transformers import get_scheduler
 
+from luthier.environment import choose_deepspeed_device
 from luthier.errors import RecipeError, RunError
 from luthier.recipe import Recipe
 from luthier.recipe.schedule import FOLLOWING, WHOLE
@@ -89,7 +91,7 @@ def test_rates_equal_transformers(
 
 
 def test_every_curve_of_the_registry_is_compared_and_says_what_it_takes() -> None:
-    others = {"rex", "log_sweep", "one_cycle", *FOLLOWING}
+    others = {"rex", *WHOLE, *FOLLOWING}
     assert {one[0] for one in SAME} | others == set(names("schedules")) == set(CONSTANTS)
 
 
@@ -226,7 +228,49 @@ def test_a_logarithmic_warm_up_is_deepspeeds(lowest: float) -> None:
 def test_a_share_of_warm_up_is_rounded_up() -> None:
     assert warmup_steps(recipe("cosine", warmup_share=0.03).schedule, 101) == 4
     assert warmup_steps(recipe("cosine", warmup_steps=5, warmup_share=0.5).schedule, 101) == 5
-    assert warmup_steps(recipe("cosine", warmup_steps=500).schedule, 101) == 101
+
+
+def test_a_warm_up_longer_than_the_run_is_not_cut_as_transformers_does_not() -> None:
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=PEAK)
+    scheduler = get_scheduler("cosine", optimizer, 100, TOTAL)
+    rate = learning_rates(recipe("cosine", warmup_steps=100), TOTAL)
+    for step in range(TOTAL):
+        assert rate(step) == pytest.approx(scheduler.get_last_lr()[0], abs=1e-12)
+        optimizer.step()
+        scheduler.step()
+    assert rate(TOTAL - 1) < 0.4 * PEAK
+
+
+DEEPSPEEDS: list[tuple[str, str, dict[str, Any], dict[str, Any]]] = [
+    ("warmup_lr", "WarmupLR", {"warmup_from": 0.2}, {"warmup_min_lr": 0.02, "warmup_max_lr": PEAK}),
+    ("warmup_decay_lr", "WarmupDecayLR", {"warmup_from": 0.2}, {"warmup_min_lr": 0.02, "warmup_max_lr": PEAK}),
+    (
+        "warmup_cosine_lr",
+        "WarmupCosineLR",
+        {"warmup_from": 0.3, "minimum": 0.1},
+        {"warmup_min_ratio": 0.3, "cos_min_ratio": 0.1},
+    ),
+]
+
+
+@pytest.mark.parametrize("rise", ["log", "linear"])
+@pytest.mark.parametrize("warm", [1, 2, 7, 100])
+@pytest.mark.parametrize(("ours", "theirs", "settings", "constants"), DEEPSPEEDS)
+def test_deepspeeds_schedules_are_its_own_step_by_step(
+    ours: str, theirs: str, settings: dict[str, Any], constants: dict[str, Any], warm: int, rise: str
+) -> None:
+    pytest.importorskip("deepspeed")
+    choose_deepspeed_device("cpu")
+    schedules = importlib.import_module("deepspeed.runtime.lr_schedules")
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=PEAK)
+    if theirs != "WarmupLR":
+        constants = {**constants, "total_num_steps": TOTAL}
+    scheduler = getattr(schedules, theirs)(optimizer, warmup_num_steps=warm, warmup_type=rise, **constants)
+    rate = learning_rates(recipe(ours, warmup=rise, warmup_steps=warm, **settings), TOTAL)
+    for step in range(TOTAL):
+        assert rate(step) == pytest.approx(optimizer.param_groups[0]["lr"], rel=1e-9, abs=1e-12)
+        optimizer.step()
+        scheduler.step()
 
 
 @pytest.mark.parametrize("kind", sorted(set(CONSTANTS) - {"constant", "inverse_sqrt", *WHOLE, *FOLLOWING}))

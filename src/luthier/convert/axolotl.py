@@ -8,7 +8,7 @@ from luthier.convert.axolotl_data import DATA
 from luthier.convert.axolotl_machine import MACHINE
 from luthier.convert.axolotl_record import RECORD
 from luthier.convert.sheet import Keys, Sheet, Writer, neat, one
-from luthier.convert.training_arguments import share_times, warm_up
+from luthier.convert.training_arguments import DEEPSPEED, share_times, warm_up
 from luthier.dialects.document import to_yaml
 from luthier.recipe import Recipe
 
@@ -44,7 +44,7 @@ def _constants(recipe: Recipe) -> Keys:
 def _schedule(recipe: Recipe) -> Keys:
     """The curve, its constants and its warm-up, which its name decides on as well."""
     curve = recipe.schedule
-    kind = curve.kind
+    kind = DEEPSPEED.get(curve.kind, curve.kind)
     if kind == "constant" and curve.warmup_steps != 0:
         kind = "constant_with_warmup"
     keys: dict[str, Any] = {"lr_scheduler": kind}

@@ -18,6 +18,10 @@ ALWAYS = (
 """Said in every file of this family, so that nobody has to know what its silence means."""
 
 
+DEEPSPEED = {"warmup_lr": "constant", "warmup_decay_lr": "linear", "warmup_cosine_lr": "cosine"}
+"""DeepSpeed's schedules -> the nearest curve; a DeepSpeed file beside it says the schedule itself."""
+
+
 def json_text(tree: dict[str, Any]) -> str:
     """The keys as JSON; what cannot be seen is written as an escape."""
     text = json.dumps(tree, ensure_ascii=False, indent=2)
@@ -39,6 +43,7 @@ def schedule(recipe: Recipe) -> Keys:
     """The curve, its constants and its warm-up, which its name decides on as well."""
     curve = recipe.schedule
     kind, constants = curve.kind, dict(curve.args)
+    kind = DEEPSPEED.get(kind, kind)
     if kind == "constant":
         kind = "constant" if curve.warmup_steps == 0 else "constant_with_warmup"
     if kind == "cosine" and curve.minimum:

@@ -10,8 +10,8 @@ from luthier.dialects.table import Cannot, Effect, Inert, Row, Spread, Values, a
 
 _PARAMS = "scheduler.params."
 
-SCHEDULES = {"warmuplr": "constant", "warmupdecaylr": "linear", "warmupcosinelr": "cosine"}
-"""DeepSpeed's schedules -> our curve after the warm-up."""
+SCHEDULES = {"warmuplr": "warmup_lr", "warmupdecaylr": "warmup_decay_lr", "warmupcosinelr": "warmup_cosine_lr"}
+"""DeepSpeed's schedules -> ours, which are the same."""
 
 
 def _schedule(value: Any, values: Values) -> Effect:

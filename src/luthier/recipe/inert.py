@@ -5,7 +5,7 @@ from __future__ import annotations
 from luthier.recipe.field import Section
 from luthier.recipe.optimizers import NEEDS_TARGETS, OPTIMIZERS, STANDS_IN, by_its_name
 from luthier.recipe.recipe import Recipe
-from luthier.recipe.schedule import WHOLE
+from luthier.recipe.schedule import DEEPSPEED, RISING
 
 InertRule = tuple[bool, str, tuple[str, ...]]
 """(whether it holds, reason, dotted keys)"""
@@ -183,6 +183,9 @@ def _not_used(recipe: Recipe) -> tuple[InertRule, ...]:
         "rex": {"minimum", "args"},
         "warmup_stable_decay": {"cycles", "stable", "decay", "minimum", "args"},
         "constant": set(),
+        "warmup_lr": set(),
+        "warmup_decay_lr": set(),
+        "warmup_cosine_lr": {"minimum"},
         "one_cycle": {"args"},
         "log_sweep": {"args"},
         "reduce_lr_on_plateau": {"minimum", "args"},
@@ -193,8 +196,8 @@ def _not_used(recipe: Recipe) -> tuple[InertRule, ...]:
     cold = schedule.warmup_steps == 0 or (schedule.warmup_steps is None and not schedule.warmup_share)
     return (
         (True, f"a {recipe.schedule.kind} curve has none", unused),
-        (cold, "there is no warm-up", ("schedule.warmup", "schedule.warmup_from")),
-        (schedule.kind in WHOLE, f"{schedule.kind} rises in its own way", ("schedule.warmup", "schedule.warmup_from")),
+        (cold and schedule.kind not in DEEPSPEED, "there is no warm-up", ("schedule.warmup", "schedule.warmup_from")),
+        (schedule.kind in RISING, f"{schedule.kind} rises in its own way", ("schedule.warmup", "schedule.warmup_from")),
         (schedule.kind == "log_sweep", "log_sweep goes from its min_lr to its max_lr", ("optimizer.lr",)),
         (True, "notes on the machine are kept and not used", ("runtime.environment",)),
         (True, "batches are put together in the loop itself", ("runtime.loader_workers", "runtime.pin_memory")),

@@ -22,8 +22,14 @@ PartOrRest = Annotated[int | float | None, AfterValidator(_check_part)]
 FOLLOWING = ("reduce_lr_on_plateau", "greedy")
 """Kinds that go by how evaluations turn out."""
 
-WHOLE = ("one_cycle", "log_sweep")
-"""Kinds that are no curve behind a warm-up: they use its steps, and rise in their own way."""
+RISING = ("one_cycle", "log_sweep")
+"""Kinds that use the steps of warm-up, and rise in their own way."""
+
+DEEPSPEED = ("warmup_lr", "warmup_decay_lr", "warmup_cosine_lr")
+"""DeepSpeed's own schedules, whose warm-up comes a step late."""
+
+WHOLE = (*RISING, *DEEPSPEED)
+"""Kinds that are no curve behind a warm-up."""
 
 
 class Schedule(Section):
@@ -39,8 +45,8 @@ class Schedule(Section):
         ),
         down=("cosine or linear end lower.", "cosine、linear 末期损失更低。"),
         history=(
-            "cosine_with_min_lr is cosine with a minimum here, constant_with_warmup is constant with warm-up; plain constant had no warm-up upstream; cosine_warmup_with_min_lr is one step ahead. A scheduler block in a DeepSpeed file replaces lr_scheduler_type: WarmupLR warms up logarithmically, then stays constant. rex has Chen's beta of 1/2, Axolotl's has 0.9.",
-            "cosine_with_min_lr 即此处带 minimum 的 cosine,constant_with_warmup 即带预热的 constant;上游的 constant 没有预热;cosine_warmup_with_min_lr 提前一步。DeepSpeed 文件中的 scheduler 会取代 lr_scheduler_type:WarmupLR 先对数预热,再保持不变。rex 的 beta 按原论文为 1/2,Axolotl 为 0.9。",
+            "cosine_with_min_lr is cosine with a minimum here, constant_with_warmup is constant with warm-up; plain constant had no warm-up upstream; cosine_warmup_with_min_lr is one step ahead. A scheduler block in a DeepSpeed file replaces lr_scheduler_type: WarmupLR (here warmup_lr) warms up logarithmically, then stays constant; its engine takes the first rate twice. rex has Chen's beta of 1/2, Axolotl's has 0.9.",
+            "cosine_with_min_lr 即此处带 minimum 的 cosine,constant_with_warmup 即带预热的 constant;上游的 constant 没有预热;cosine_warmup_with_min_lr 提前一步。DeepSpeed 文件中的 scheduler 会取代 lr_scheduler_type:WarmupLR(此处为 warmup_lr)先对数预热,再保持不变;其引擎会把第一个学习率用两步。rex 的 beta 按原论文为 1/2,Axolotl 为 0.9。",
         ),
         misread=(
             "A falling rate lets the run settle at its end. It is no cure for overfitting and helps out of no “local minimum”.",

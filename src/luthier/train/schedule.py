@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from luthier.recipe import Recipe
-from luthier.recipe.schedule import FOLLOWING, WHOLE, Schedule
+from luthier.recipe.schedule import FOLLOWING, RISING, WHOLE, Schedule
 from luthier.registry import resolve
 from luthier.train.schedule_constants import check_constants, word
 from luthier.train.schedule_constants import constant as constant_of
@@ -33,9 +33,10 @@ Curve = Callable[[Place, Schedule], float]
 
 
 def warmup_steps(schedule: Schedule, total: int) -> int:
-    """Steps of warm-up in a run of ``total`` steps; a share is rounded up, as transformers does."""
+    """Steps of warm-up in a run of ``total`` steps; a share is rounded up, as transformers does. A curve's may be more
+    than the run has, whose peak is then never reached, as in transformers."""
     if schedule.warmup_steps is not None:
-        return min(schedule.warmup_steps, total)
+        return min(schedule.warmup_steps, total) if schedule.kind in RISING else schedule.warmup_steps
     return math.ceil(schedule.warmup_share * total)
 
 
@@ -51,7 +52,7 @@ def learning_rates(recipe: Recipe, total: int) -> Rate:
     check_constants(schedule)
     warm = warmup_steps(schedule, total)
     if schedule.kind in FOLLOWING:
-        followed: Rate = curve(recipe, warm, lambda step: _warming(step, warm, schedule))
+        followed: Rate = curve(recipe, warm, lambda step: warming(step, warm, schedule))
         return followed
     if schedule.kind in WHOLE:
         whole: Rate = curve(recipe, total, warm)
@@ -65,14 +66,14 @@ def _behind_warmup(curve: Curve, schedule: Schedule, peak: float, total: int) ->
 
     def at(step: int) -> float:
         if step < warm:
-            return peak * (_ahead(step, warm, schedule) if ahead else _warming(step, warm, schedule))
+            return peak * (_ahead(step, warm, schedule) if ahead else warming(step, warm, schedule))
         place = Place(step + ahead - warm, total - warm, warm)
         return peak * (schedule.minimum + (1 - schedule.minimum) * curve(place, schedule))
 
     return at
 
 
-def _warming(step: int, warm: int, schedule: Schedule) -> float:
+def warming(step: int, warm: int, schedule: Schedule) -> float:
     """Warm-up from ``warmup_from`` at step 0 to the peak at step ``warm``.
 
     ``log`` is log(step + 1) / log(warm), which is already at the peak one step earlier (DeepSpeed's WarmupLR).

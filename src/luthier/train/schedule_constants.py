@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from luthier.errors import RecipeError
-from luthier.recipe.schedule import Schedule
+from luthier.recipe.schedule import DEEPSPEED, Schedule
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ _FOLLOWING: Mapping[str, Rule] = {
 }
 
 CONSTANTS: Mapping[str, Mapping[str, Rule]] = {
-    **{name: {} for name in ("constant", "linear", "cosine", "cosine_with_restarts", "polynomial")},
+    **{name: {} for name in ("constant", "linear", "cosine", "cosine_with_restarts", "polynomial", *DEEPSPEED)},
     "inverse_sqrt": {"timescale": Rule("a number of steps")},
     "warmup_stable_decay": {"decay_type": _one_of(*FALLS)},
     "cosine_warmup_with_min_lr": {"warmup_lr_rate": SHARE},

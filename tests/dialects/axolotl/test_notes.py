@@ -24,7 +24,6 @@ from tests.dialects.axolotl.test_meanings import FILE, account, read
         ("strict: false", "strict", Outcome.INERT, "never checked weights"),
         ("weight_decay: 0.1", "weight_decay", Outcome.APPLIED, "decoupled"),
         ("warmup_steps: 1", "warmup_steps", Outcome.APPLIED, "takes 2 for 1"),
-        ("warmup_steps: 100", "warmup_steps", Outcome.APPLIED, "cut to it"),
         ("saves_per_epoch: 1\nnum_epochs: 1", "saves_per_epoch", Outcome.APPLIED, "also in a run of one epoch"),
         ("evals_per_epoch: 2\nval_set_size: 0.1", "evals_per_epoch", Outcome.APPLIED, "before the first step"),
         ("optimizer: adamw_bnb_8bit", "optimizer", Outcome.APPLIED, "few bits"),
@@ -114,7 +113,7 @@ def test_the_deepspeed_file_is_read_and_its_blocks_win(tmp_path: Path) -> None:
     assert (recipe.optimizer.kind, recipe.optimizer.lr, recipe.optimizer.beta2) == ("adamw", 0.001, 0.95)
     assert account(reading, "learning_rate").outcome is Outcome.REPLACED
     schedule = recipe.schedule
-    assert (schedule.kind, schedule.warmup, schedule.warmup_steps) == ("linear", "log", 7)
+    assert (schedule.kind, schedule.warmup, schedule.warmup_steps) == ("warmup_decay_lr", "log", 7)
     assert recipe.optimizer.clip is None
     assert account(reading, "optimizer").outcome is account(reading, "lr_scheduler").outcome is Outcome.REPLACED
     assert account(reading, "zero2.json: scheduler.type").place == "deepspeed_configs/zero2.json:5"

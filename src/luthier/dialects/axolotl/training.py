@@ -76,7 +76,7 @@ def _warmup(value: Any, values: Values) -> Effect:
         return applied({"schedule.warmup_steps": 2}, "Axolotl takes 2 for 1, whose first step would have no rate")
     if isinstance(size, float):
         return applied({"schedule.warmup_share": size}, "below 1 it is a share of the run")
-    return applied({"schedule.warmup_steps": size}, "a warm-up longer than the run is cut to it")
+    return applied({"schedule.warmup_steps": size})
 
 
 def _warmup_share(value: Any, values: Values) -> Effect:
