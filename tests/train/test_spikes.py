@@ -27,6 +27,12 @@ def test_a_loss_far_above_the_others_is_one_and_does_not_hide_the_next() -> None
     assert not spikes.is_spike(falling(41)[-1])
 
 
+def test_one_is_seen_while_the_loss_still_falls_fast() -> None:
+    spikes = Spikes()
+    assert not any(spikes.is_spike(6 * 0.92**step) for step in range(24))
+    assert spikes.is_spike(5.5)
+
+
 def test_nothing_is_one_before_there_is_enough_to_compare_with() -> None:
     spikes = Spikes()
     assert not any(spikes.is_spike(1.0) for _ in range(FEWEST - 1))
