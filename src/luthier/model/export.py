@@ -18,6 +18,7 @@ from luthier.errors import ModelError
 from luthier.model.adapter_files import SETTINGS, adapter_settings, refuse_judge, rows_of
 from luthier.model.agreement import distance, fits_in_fp32, judge, logits, probes
 from luthier.model.alone import base_alone
+from luthier.model.aside import made_aside
 from luthier.model.load import open_model
 from luthier.model.merge import merge
 from luthier.model.precision import DTYPES
@@ -66,12 +67,7 @@ def export(
     """
     kind = _kind(source, kind)
     refuse_judge(source)
-    if out.exists() and any(out.iterdir()):
-        raise ModelError("is not empty", place=str(out), remedy="name another folder with --out")
-    aside = out.with_name(f".{out.name}.exporting")
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir(parents=True)
-    try:
+    with made_aside(out, "exporting") as aside:
         made = aside / "model"
         if kind == "adapter":
             done = _adapter(source, made, base, dtype, out)
@@ -81,10 +77,7 @@ def export(
             first = merge(source, aside / "merged", base=base, dtype=dtype)
             whole = _full(first.directory, made, "auto", bytes_of(shard), out)
             done = Exported(out, kind, whole.files, first.dtype, first.error, first.effect)
-        out.parent.mkdir(parents=True, exist_ok=True)
         os.replace(made, out)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
     return done
 
 

@@ -19,6 +19,7 @@ from luthier.errors import ModelError
 from luthier.model.adapter_files import KINDS, adapter_settings, refuse_judge, rows_of
 from luthier.model.agreement import TOLERANCE, distance, fits_in_fp32, judge, logits, probes
 from luthier.model.alone import base_alone
+from luthier.model.aside import made_aside
 from luthier.model.chatglm import glm_config, is_chatglm
 from luthier.model.deltas import Deltas
 from luthier.model.layout import layout_of
@@ -57,8 +58,8 @@ def merge(adapter: Path, out: Path, *, base: str | None = None, dtype: str = "au
         dtype: fp32, bf16 or fp16; auto keeps each weight in the type it has.
 
     Raises:
-        ModelError: nothing to merge or to merge onto, or the merged model does not say what the adapter says;
-            nothing is left at ``out``.
+        ModelError: nothing to merge or to merge onto, or the merged model does not say what the adapter says, or it
+            cannot be written; nothing is left at ``out``.
     """
     settings = adapter_settings(adapter)
     if KINDS.get(str(settings.get("peft_type"))) not in ("lora", "ia3"):
@@ -68,23 +69,15 @@ def merge(adapter: Path, out: Path, *, base: str | None = None, dtype: str = "au
             remedy="use it as it is, with luthier generate or PEFT",
         )
     refuse_judge(adapter)
-    if out.exists() and any(out.iterdir()):
-        raise ModelError("is not empty", place=str(out), remedy="name another folder with --out")
     under = local_directory(base, None) if base is not None else base_of(adapter)
     check_adapter(adapter, settings)
     check_model(under)
-    aside = out.with_name(f".{out.name}.merging")
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir(parents=True)
-    try:
+    with made_aside(out, "merging") as aside:
         files, kind = _write(adapter, settings, under, aside, dtype)
         error, effect = _compare(adapter, under, aside)
         remedy = "check that --base is the model the adapter was trained on"
         judge(error, kind, str(out), remedy=remedy, effect=effect)
-        out.parent.mkdir(parents=True, exist_ok=True)
         os.replace(aside, out)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
     return Merged(out, files, str(kind).removeprefix("torch."), error, effect)
 
 
