@@ -134,6 +134,8 @@ def test_a_quantised_directory_counts_weights_not_bytes(
     assert {one.name for one in packed.parameters if one.quantised == code} == {
         one.name for one in full.parameters if "_proj" in one.name
     }
+    assert {one.name: one.shape for one in packed.parameters} == {one.name: one.shape for one in full.parameters}
+    assert code == "int8" or {one.dtype for one in packed.parameters} == {one.dtype for one in full.parameters}
 
 
 def test_like_layers_are_folded(base: Path) -> None:

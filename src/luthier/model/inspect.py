@@ -135,7 +135,8 @@ def inspect_directory(directory: Path) -> Structure:
         )
     config = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"model_type": "adapter"}
     kind = _stored_quantisation(config)
-    types = Weights(directory).types()
+    weights = Weights(directory)
+    types = weights.types()
     if not types and (pickled := pickles(directory)):
         raise ModelError(f"holds no .safetensors weights but {pickled[0]}", place=str(directory), remedy=SAFE)
     # Quantised files hold packed bits under the weight's own name, and its scales under names that go on from it.
@@ -143,10 +144,28 @@ def inspect_directory(directory: Path) -> Structure:
     rows = []
     for name, (shape, dtype) in types.items():
         packed = bool(kind) and name in scales.values()
-        numbers = (2 * prod(shape),) if packed and kind != "int8" else shape
+        if packed and kind != "int8":
+            shape, dtype = _unpacked(weights, f"{name}.quant_state.bitsandbytes__{kind}")
         if name not in scales:
-            rows.append(Parameter(name, part_of(name), numbers, NAMES.get(dtype, dtype), kind if packed else "", True))
+            rows.append(Parameter(name, part_of(name), shape, NAMES.get(dtype, dtype), kind if packed else "", True))
     return Structure("as stored", str(config.get("model_type", "unknown")), tuple(rows))
+
+
+def _unpacked(weights: Weights, state: str) -> tuple[tuple[int, ...], str]:
+    """The shape and the type of a weight before it was packed, as bitsandbytes writes them beside it in JSON.
+
+    Raises:
+        ModelError: it did not.
+    """
+    try:
+        told = json.loads(bytes(weights[state].tolist()))
+        return tuple(map(int, told["shape"])), str(told["dtype"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelError(
+            f"lacks {state}, which says how a weight is packed",
+            place=str(weights.files[0].parent),
+            remedy="download it again",
+        ) from error
 
 
 def _owner(name: str) -> str:
