@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
@@ -73,6 +74,19 @@ def logits(model: Any) -> torch.Tensor:
     with torch.no_grad():
         found: torch.Tensor = model.eval()(torch.tensor([[5, 9, 11, 30, 7, 41]]), use_cache=False).logits.float()
     return found
+
+
+@pytest.mark.filterwarnings("ignore:Model has .tie_word_embeddings=True. and a tied layer:UserWarning")
+@pytest.mark.filterwarnings("ignore:Setting .save_embedding_layers. to .True.:UserWarning")
+@pytest.mark.parametrize("tied", [False, True])
+def test_an_embedding_that_peft_saves_beside_its_lora_has_both(tied: bool, base: Base, tmp_path: Path) -> None:
+    place = base(tie_word_embeddings=tied)
+    config = LoraConfig(r=4, target_modules=["q_proj", "embed_tokens"])
+    model = shaken(get_peft_model(AutoModelForCausalLM.from_pretrained(place), config))
+    model.save_pretrained(tmp_path / "adapter")
+    merge(tmp_path / "adapter", tmp_path / "merged")
+    found = AutoModelForCausalLM.from_pretrained(tmp_path / "merged")
+    torch.testing.assert_close(logits(found), logits(model), rtol=1e-4, atol=1e-4)
 
 
 # PEFT ties what is saved whole of both ends of a tied model again, so that case is the same as the untied one.

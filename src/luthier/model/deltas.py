@@ -123,8 +123,9 @@ class Deltas:
             whole = self.whole[name]
             if name in self._ends and whole.dim() == 2:
                 self.vocabulary = whole.shape[0]
-            return whole
+            tensor = whole
         layer, _, kind = name.rpartition(".")
+        # PEFT saves an embedding that LoRA is in whole beside it.
         parts = self.layers.get(layer)
         if parts is None:
             return tensor
