@@ -26,6 +26,7 @@ WITHOUT_UNIT = {
     "adapter.alpha_pattern", "data.train.weight", "data.evaluate.weight", "data.test.weight", "method.beta",
     "method.neftune_alpha", "method.z_loss", "optimizer.lr", "optimizer.beta1", "optimizer.beta2",
     "optimizer.epsilon", "optimizer.weight_decay", "optimizer.clip", "optimizer.embedding_lr", "optimizer.lora_plus",
+    "optimizer.lora_plus_embedding_lr",
     "schedule.power", "evaluate.generation.temperature", "evaluate.generation.repetition_penalty",
     "evaluate.generation.length_penalty",
     "evaluate.threshold", "seed", "method.nll_weight", "method.margin", "method.desirable_weight",

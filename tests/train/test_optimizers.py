@@ -265,6 +265,28 @@ def test_lora_plus_multiplies_the_rate_of_b_alone(world: World) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("dora", [False, True])
+def test_lora_plus_groups_are_pefts_own(world: World, dora: bool) -> None:
+    from peft import LoraConfig, get_peft_model
+    from peft.optimizers import create_loraplus_optimizer
+    from transformers import AutoModelForCausalLM
+
+    targets = ["q_proj"] if dora else ["q_proj", "embed_tokens"]
+    model = get_peft_model(
+        AutoModelForCausalLM.from_pretrained(world.model),
+        LoraConfig(r=2, target_modules=targets, modules_to_save=["lm_head", "norm"], use_dora=dora),
+    )
+    theirs = create_loraplus_optimizer(
+        model, torch.optim.AdamW, lr=RATE, loraplus_lr_ratio=16.0, loraplus_lr_embedding=RATE / 8
+    )
+    made = recipe("adamw", lora_plus=16.0, lora_plus_embedding_lr=RATE / 8, weight_decay=0.0)
+    ours = build_optimizer(model, made).param_groups
+    rates = {id(one): group["lr"] for group in theirs.param_groups for one in group["params"]}
+    found = {id(one): group["lr"] * group["ratio"] for group in ours for one in group["params"]}
+    assert found == pytest.approx(rates)
+    assert len(set(rates.values())) == (2 if dora else 3)
+
+
 def test_lora_plus_moves_b_so_many_times_as_far_in_a_run(
     world: World, tmp_path: Path, luthier: Callable[..., Any], write_recipe: Callable[..., Path]
 ) -> None:

@@ -76,6 +76,8 @@ AXOLOTL = Sheet(
         one("method.reference", "precompute_ref_log_probs", lambda how: how == "precomputed" or None),
         one("optimizer.kind", "optimizer", lambda kind: "adamw_torch_fused" if kind == "adamw" else kind),
         Writer(("optimizer.args",), _constants),
+        one("optimizer.weight_decay", "weight_decay"),
+        one("optimizer.lora_plus_embedding_lr", "loraplus_lr_embedding"),
         Writer(("schedule",), _schedule),
         one("batch.steps", "max_steps"),
         *RECORD,

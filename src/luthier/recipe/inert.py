@@ -56,7 +56,11 @@ def _switched_off(recipe: Recipe) -> tuple[InertRule, ...]:
     one_process = parallel.engine in ("auto", "single") and parallel.stage == 0
     return (
         (recipe.adapter.kind == "none", "adapter.kind is none", _others("adapter", recipe.adapter)),
-        (recipe.adapter.kind == "none", "adapter.kind is none", ("optimizer.lora_plus", "output.merge")),
+        (
+            recipe.adapter.kind == "none",
+            "adapter.kind is none",
+            ("optimizer.lora_plus", "optimizer.lora_plus_embedding_lr", "output.merge"),
+        ),
         (recipe.quantise.bits == 16, "the weights are not quantised", _others("quantise", recipe.quantise)),
         *_other_adapters(recipe),
         *_unevaluated(recipe),
@@ -166,7 +170,12 @@ def _other_adapters(recipe: Recipe) -> tuple[InertRule, ...]:
             f"a {own} is in no layer",
             (*lora, "adapter.targets", "adapter.fan_in_fan_out"),
         ),
-        (own not in ("none", "lora"), f"{own} has no B matrices", ("optimizer.lora_plus",)),
+        (
+            own not in ("none", "lora"),
+            f"{own} has no B matrices",
+            ("optimizer.lora_plus", "optimizer.lora_plus_embedding_lr"),
+        ),
+        (recipe.optimizer.lora_plus is None, "optimizer.lora_plus is unset", ("optimizer.lora_plus_embedding_lr",)),
     )
 
 

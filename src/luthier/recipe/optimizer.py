@@ -123,6 +123,18 @@ class Optimizer(Section):
         down=("Leave it out for plain LoRA.", "普通 LoRA 留空。"),
         history=("loraplus_lr_ratio in Axolotl.", "Axolotl 中为 loraplus_lr_ratio。"),
     )
+    lora_plus_embedding_lr: float | None = setting(
+        None,
+        gt=0,
+        en="Under lora_plus, another learning rate for LoRA's matrices in embeddings, both of them.",
+        zh="启用 lora_plus 时,嵌入层中 LoRA 两个矩阵的单独学习率。",
+        up=("New tokens are learned through LoRA in the embeddings.", "通过嵌入层的 LoRA 学习新词元时调大。"),
+        down=("1e-6 is PEFT's.", "PEFT 取 1e-6。"),
+        history=(
+            "loraplus_lr_embedding in Axolotl, 1e-6 there; left out here, B goes at lora_plus times the rate.",
+            "Axolotl 中为 loraplus_lr_embedding,默认 1e-6;此处不写则 B 的学习率为 lora_plus 倍。",
+        ),
+    )
     args: dict[str, JsonValue] = setting(
         dict,
         en="Further constants of the optimiser, by its own names.",

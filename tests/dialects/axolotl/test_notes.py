@@ -23,6 +23,8 @@ from tests.dialects.axolotl.test_meanings import FILE, account, read
         ("pad_to_sequence_len: true", "pad_to_sequence_len", Outcome.INERT, "rounded up to 64"),
         ("strict: false", "strict", Outcome.INERT, "never checked weights"),
         ("weight_decay: 0.1", "weight_decay", Outcome.APPLIED, "decoupled"),
+        ("loraplus_lr_ratio: 16\nweight_decay: 0.1", "weight_decay", Outcome.REPLACED, "nothing decay"),
+        ("loraplus_lr_ratio: 16", "loraplus_lr_embedding", Outcome.DEFAULT, "LoRA in embeddings"),
         ("warmup_steps: 1", "warmup_steps", Outcome.APPLIED, "takes 2 for 1"),
         ("saves_per_epoch: 1\nnum_epochs: 1", "saves_per_epoch", Outcome.APPLIED, "also in a run of one epoch"),
         ("evals_per_epoch: 2\nval_set_size: 0.1", "evals_per_epoch", Outcome.APPLIED, "before the first step"),

@@ -21,6 +21,7 @@ from luthier.dialects.table import (
     Values,
     applied,
     inert,
+    replaced,
 )
 from luthier.dialects.training_arguments_maths import optimizer_note as hugging_face_note
 from luthier.dialects.training_arguments_schedule import COLD, CONSTANTS, curve_constants
@@ -146,7 +147,22 @@ def _embedding_scale(value: Any, values: Values) -> Effect:
 def _lora_embedding(value: Any, values: Values) -> Effect:
     if value is None or values.get("loraplus_lr_ratio") is None:
         return inert("it belongs to loraplus_lr_ratio")
-    return applied({"optimizer.embedding_lr": number(value)})
+    return applied({"optimizer.lora_plus_embedding_lr": number(value)})
+
+
+def _lora_plus(values: Values) -> bool:
+    return values.get("loraplus_lr_ratio") is not None
+
+
+def _decay(value: Any, values: Values) -> Effect:
+    if value is not None and _lora_plus(values):
+        return replaced({"optimizer.weight_decay": 0.0}, "beside loraplus_lr_ratio Axolotl lets nothing decay")
+    if value is None:
+        return inert("null: left at the default")
+    return applied({"optimizer.weight_decay": number(value)}, DECAYS)
+
+
+DECAYS = "decoupled, not an L2 term in the loss; spares biases and norms"
 
 
 def _constant(name: str) -> Key:
@@ -160,12 +176,7 @@ TRAINING: tuple[Row, ...] = (
     Key("seed", "seed", whole),
     Spread("optimizer", ("optimizer.kind",), _optimiser),
     Key("learning_rate", "optimizer.lr", number),
-    Key(
-        "weight_decay",
-        "optimizer.weight_decay",
-        number,
-        note="decoupled, not an L2 term in the loss; spares biases and norms",
-    ),
+    Spread("weight_decay", ("optimizer.weight_decay",), _decay, note=DECAYS),
     Key("adam_beta1", "optimizer.beta1", number),
     Key("adam_beta2", "optimizer.beta2", number),
     Spread("adam_epsilon", ("optimizer.epsilon", "optimizer.args.eps1"), _epsilon),
@@ -173,7 +184,7 @@ TRAINING: tuple[Row, ...] = (
     Key("embedding_lr", "optimizer.embedding_lr", number),
     Spread("embedding_lr_scale", ("optimizer.embedding_lr",), _embedding_scale),
     Key("loraplus_lr_ratio", "optimizer.lora_plus", number),
-    Spread("loraplus_lr_embedding", ("optimizer.embedding_lr",), _lora_embedding),
+    Spread("loraplus_lr_embedding", ("optimizer.lora_plus_embedding_lr",), _lora_embedding),
     Spread("optim_args", ("optimizer.args",), _args, whole=True),
     Key("adam_beta3", "optimizer.args.beta3", number),
     Key("adam_epsilon2", "optimizer.args.eps2", number),
@@ -222,6 +233,13 @@ DEFAULTS: tuple[Default, ...] = (
     Default("learning_rate", 2e-4, {"optimizer.lr": 2e-4}, "Axolotl insists on it; this is Luthier's own"),
     Default("optimizer", "adamw_torch_fused", {"optimizer.kind": "adamw"}),
     Default("weight_decay", 0.0, {"optimizer.weight_decay": 0.0}),
+    Default(
+        "loraplus_lr_embedding",
+        1e-6,
+        {"optimizer.lora_plus_embedding_lr": 1e-6},
+        "of LoRA in embeddings, beside loraplus_lr_ratio",
+        _lora_plus,
+    ),
     UNCLIPPED,
     Default("max_grad_norm", 1.0, {"optimizer.clip": 1.0}),
     Default("lr_scheduler", "cosine", {"schedule.kind": "cosine"}),

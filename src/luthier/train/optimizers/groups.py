@@ -19,8 +19,9 @@ def parameter_groups(model: torch.nn.Module, optimizer: Optimizer) -> Groups:
     """The groups of a model; biases and norms do not decay: parameters of one dimension, and those of more that are
     biases (of experts in one tensor) or stand in a norm (of each head), as they are named.
 
-    ``lora_plus`` multiplies the rate of LoRA's B matrices (Hayou et al. 2024, section 4); ``embedding_lr`` is the rate
-    of everything inside the embeddings and the output layer, and wins over it.
+    ``lora_plus`` multiplies the rate of LoRA's B matrices (Hayou et al. 2024, section 4), and of whatever has one
+    dimension, as PEFT's optimiser does; ``embedding_lr`` is the rate of everything inside the embeddings and the output
+    layer, and wins over it, as ``lora_plus_embedding_lr`` does over both, of LoRA's matrices in embeddings.
     """
     ends, norms = _ends(model), _norms(model)
     groups: dict[tuple[bool, float, bool], dict[str, Any]] = {}
@@ -29,10 +30,12 @@ def parameter_groups(model: torch.nn.Module, optimizer: Optimizer) -> Groups:
             continue
         end, matrix = id(parameter) in ends, name.endswith("weight") and id(parameter) not in norms
         decays = parameter.ndim > 1 and id(parameter) not in norms and not name.endswith("bias")
-        ratio = 1.0
-        if end and optimizer.embedding_lr is not None:
+        ratio, inside = 1.0, "lora_embedding_" in name
+        if optimizer.lora_plus is not None and inside and optimizer.lora_plus_embedding_lr is not None:
+            ratio = optimizer.lora_plus_embedding_lr / optimizer.lr
+        elif end and optimizer.embedding_lr is not None:
             ratio = optimizer.embedding_lr / optimizer.lr
-        elif optimizer.lora_plus is not None and ("lora_B" in name or "lora_embedding_B" in name):
+        elif optimizer.lora_plus is not None and _is_fast(name, parameter):
             ratio = optimizer.lora_plus
         hidden = matrix and parameter.ndim == 2 and not end and optimizer.kind not in GO_BY_PLACE
         decay = optimizer.weight_decay if decays else 0.0
@@ -41,6 +44,10 @@ def parameter_groups(model: torch.nn.Module, optimizer: Optimizer) -> Groups:
         group["params"].append(parameter)
         group["names"].append(name)
     return [groups[key] for key in sorted(groups)]
+
+
+def _is_fast(name: str, parameter: torch.nn.Parameter) -> bool:
+    return "lora_B" in name or "lora_embedding_B" in name or parameter.ndim == 1
 
 
 def _ends(model: torch.nn.Module) -> set[int]:
