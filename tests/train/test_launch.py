@@ -105,14 +105,25 @@ def test_the_first_node_of_a_list() -> None:
     assert [first_node(one) for one in ("a", "a,b", "n[1-4]", "n[08,11]x,m")] == ["a", "a", "n1", "n08x"]
 
 
+LESS_PATIENT = """
+from luthier.cli.app import main
+from luthier.train import launch
+
+launch.GRACE = {}
+main()
+"""
+"""The command, which gives those that do not end by themselves less time."""
+
+
 @pytest.fixture
 def started(world: World, write_recipe: Write, tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
     """Starts a long run of two processes; they are gone at the end."""
     running: list[subprocess.Popen[str]] = []
 
-    def start(*words: str) -> subprocess.Popen[str]:
+    def start(*words: str, grace: float | None = None) -> subprocess.Popen[str]:
         tree = recipe(world, batch={"steps": 100_000}, checkpoint={"every": 50_000}, evaluate={"every": "never"})
-        command = [sys.executable, "-m", "luthier", "train", str(write_recipe(tree)), "--processes", "2", *words]
+        luthier = ["-m", "luthier"] if grace is None else ["-c", LESS_PATIENT.format(grace)]
+        command = [sys.executable, *luthier, "train", str(write_recipe(tree)), "--processes", "2", *words]
         running.append(
             subprocess.Popen(
                 [*command, f"output.dir={tmp_path / 'run'}"],
@@ -166,7 +177,7 @@ def test_a_process_that_is_killed_is_named_and_the_others_stop(
 def test_a_process_that_hangs_is_named_within_the_time_set(
     started: Callable[..., subprocess.Popen[str]], tmp_path: Path
 ) -> None:
-    process = started("parallel.timeout=5")
+    process = started("parallel.timeout=5", grace=2.0)
     takes_step(3, tmp_path / "run")
     os.kill(_children(process.pid)[1], signal.SIGSTOP)
     _, said = process.communicate(timeout=120)
