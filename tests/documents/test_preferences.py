@@ -22,8 +22,8 @@ from tests.warm import Process
 pytestmark = pytest.mark.slow
 
 FILES = Path(__file__).parent / "preferences"
-STEPS = 40
-SHORTER = (f"batch.steps={STEPS}", "checkpoint.every=10")
+STEPS = 12
+SHORTER = (f"batch.steps={STEPS}", "checkpoint.every=4")
 
 LN_2 = (math.log(2) - 0.005, math.log(2) + 0.005)
 
