@@ -60,7 +60,7 @@ def stand_ins(tmp_path_factory: pytest.TempPathFactory) -> StandIns:
     chats = [[{"role": "user", "content": q}, {"role": "assistant", "content": a}] for q, _, a in rows]
     for name in ("table/csv", "conversations", "messages"):
         (root / name).mkdir(parents=True)
-    write_csv(root / "table" / "csv" / "aspcoder_train.csv", [("work", q, a) for q, _, a in rows])
+    write_csv(root / "table" / "csv" / "aspcoder_train.csv", [("work", q, a) for q, _, a in rows[:640]])
     for name, part in (("train", chats[:400]), ("dev", chats[400:480])):
         write_jsonl(root / "conversations" / f"{name}.json", [{"conversations": one} for one in part])
     for name, part in (("train", chats[:400]), ("test", chats[400:480])):

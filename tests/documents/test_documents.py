@@ -169,7 +169,7 @@ def test_the_table_was_written_out_as_json_lines(documents: Path, stand_ins: Sta
     done = luthier("train", *words, cwd=documents)
     assert done.returncode == 0, done.stderr
     lines = (stand_ins.table / "jsonl" / "aspcoder_train.jsonl").read_text(encoding="utf-8").splitlines()
-    assert len(lines) == 1600
+    assert len(lines) == 640
     assert list(json.loads(lines[0])) == ["category", "conversation"]
 
 
