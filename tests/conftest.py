@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import csv
+import gc
 import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,9 +60,21 @@ def _quiet_threads() -> None:
     torch.set_num_threads(1)
 
 
+def pytest_collection_finish() -> None:
+    """The tests and what they import stay: no collection of garbage has to walk over them again."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(scope="session")
+def _caches(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("caches")
+
+
 @pytest.fixture(autouse=True)
-def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LUTHIER_CACHE", str(tmp_path_factory.mktemp("cache")))
+def _own_cache(_caches: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not by ``mktemp``, which reads the names of all folders beside the new one: thousands by the end."""
+    monkeypatch.setenv("LUTHIER_CACHE", tempfile.mkdtemp(dir=_caches))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
 
