@@ -45,11 +45,22 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def processor_facts() -> str:
+    """What Linux lists of the processors, a line each; empty elsewhere."""
+    try:
+        return Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+
+
+AMD, INTEL = "AuthenticAMD", "GenuineIntel"
+"""What x86 processors say of their makers."""
+
+
 def processor_vendor() -> str:
-    """What an x86 processor says of its maker (``AuthenticAMD``, ``GenuineIntel``); empty where that is not known."""
-    listed = Path("/proc/cpuinfo")
-    told = listed.read_text(encoding="utf-8", errors="replace") if listed.exists() else platform.processor()
-    return next((name for name in ("AuthenticAMD", "GenuineIntel") if name in told), "")
+    """``AMD`` or ``INTEL``; empty where an x86 processor's maker is not known, or it is none."""
+    told = processor_facts() or platform.processor()
+    return next((name for name in (AMD, INTEL) if name in told), "")
 
 
 @dataclass(frozen=True, slots=True)

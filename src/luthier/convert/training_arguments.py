@@ -42,8 +42,7 @@ def share_times(share: float, whole: float) -> float:
 def schedule(recipe: Recipe) -> Keys:
     """The curve, its constants and its warm-up, which its name decides on as well."""
     curve = recipe.schedule
-    kind, constants = curve.kind, dict(curve.args)
-    kind = DEEPSPEED.get(kind, kind)
+    kind, constants = DEEPSPEED.get(curve.kind, curve.kind), dict(curve.args)
     if kind == "constant":
         kind = "constant" if curve.warmup_steps == 0 else "constant_with_warmup"
     if kind == "cosine" and curve.minimum:

@@ -14,7 +14,7 @@ import re
 from pathlib import Path
 
 from luthier.data.cache import content_key
-from luthier.environment import cache_folder, cores
+from luthier.environment import cache_folder, cores, processor_facts
 from luthier.model.shape import Shape
 from luthier.plan.adapted import adapted_layers
 from luthier.plan.parameters import lora_matrices, trains
@@ -127,5 +127,5 @@ def compute_here(wanted: str, device: str) -> str:
         return "bf16" if wanted == "auto" else wanted
     if wanted == "fp32":
         return wanted
-    flags = Path("/proc/cpuinfo").read_text(encoding="utf-8") if Path("/proc/cpuinfo").exists() else ""
+    flags = processor_facts()
     return "bf16" if "avx512_bf16" in flags or "amx_tile" in flags else "fp32"

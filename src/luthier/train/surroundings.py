@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
 import torch
 
 import luthier
-from luthier.environment import cores
+from luthier.environment import cores, processor_facts
 
 PACKAGES = ("torch", "transformers", "peft", "tokenizers", "datasets", "safetensors", "bitsandbytes", "deepspeed")
 """Packages whose versions change results; those that are not installed are left out."""
@@ -38,10 +37,7 @@ def _version(package: str) -> str:
 
 def _processor() -> str:
     """The processor's own name for itself on Linux, else what Python knows."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        lines = []
+    lines = processor_facts().splitlines()
     named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     return next(named, platform.processor())
 

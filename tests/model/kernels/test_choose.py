@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from luthier.model.kernels.choose import AMD, INTEL, Here, choose, choose_attention, lacks, lacks_compiler
+from luthier.environment import AMD, INTEL
+from luthier.model.kernels.choose import Here, choose, choose_attention, lacks, lacks_compiler
 from luthier.recipe.validate import build
 
 CPU, CPU32 = Here("cpu", "bf16", 64, "llama"), Here("cpu", "fp32", 64, "llama")

@@ -145,9 +145,12 @@ def _embedding_scale(value: Any, values: Values) -> Effect:
 
 
 def _lora_embedding(value: Any, values: Values) -> Effect:
-    if value is None or values.get("loraplus_lr_ratio") is None:
+    if value is None or not _lora_plus(values):
         return inert("it belongs to loraplus_lr_ratio")
     return applied({"optimizer.lora_plus_embedding_lr": number(value)})
+
+
+DECAYS = "decoupled, not an L2 term in the loss; spares biases and norms"
 
 
 def _lora_plus(values: Values) -> bool:
@@ -160,9 +163,6 @@ def _decay(value: Any, values: Values) -> Effect:
     if value is None:
         return inert("null: left at the default")
     return applied({"optimizer.weight_decay": number(value)}, DECAYS)
-
-
-DECAYS = "decoupled, not an L2 term in the loss; spares biases and norms"
 
 
 def _constant(name: str) -> Key:

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from luthier.environment import AMD, INTEL
 from luthier.model.kernels.architectures import OWN_ATTENTION, SOFT_CAPPED, WITH_SINKS, WITH_STATE
 from luthier.recipe import Recipe
 
@@ -15,9 +16,6 @@ QKV, MLP = ("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj")
 
 JOINED = {"query_key_value": QKV, "qkv_proj": QKV, "gate_up_proj": MLP}
 """Layers that are one product already, in models that are stored so."""
-
-AMD, INTEL = "AuthenticAMD", "GenuineIntel"
-"""What x86 processors say of their makers."""
 
 COMPILE_MODES = ("default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs")
 
