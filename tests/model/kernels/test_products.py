@@ -28,18 +28,16 @@ def calls(model: Any) -> list[str]:
 def test_loss_and_every_gradient_are_those_of_pytorchs_products(architecture: str) -> None:
     model = tiny(architecture)
     other = copy.deepcopy(model)
-    layers = sum(type(one) is nn.Linear for one in model.modules())
-    assert use_onednn(other) == layers > 0 and use_onednn(other) == 0
+    layers = [one for one in model.modules() if type(one) is nn.Linear]
+    assert use_onednn(other) == len(layers) > 0 and use_onednn(other) == 0
     assert_same_training(model, other)
     plain, ours = (loss_and_gradients(one, LONG)[1] for one in (model, other))
     for name, gradient in plain.items():
         torch.testing.assert_close(ours[name], gradient, rtol=1e-5, atol=1e-5, msg=name)
-    assert (
-        calls(other).count("mkldnn::_linear_pointwise")
-        >= 2 * layers - 1
-        > 0
-        == calls(model).count("mkldnn::_linear_pointwise")
-    )
+    # Forward if a layer narrows, to its input if it widens, both if it does neither; the head may go its own way.
+    suited = sum(1 + (one.in_features == one.out_features) for one in layers)
+    assert suited - 1 <= calls(other).count("mkldnn::_linear_pointwise") <= suited
+    assert "mkldnn::_linear_pointwise" not in calls(model)
 
 
 @pytest.mark.parametrize("targets", [["q_proj", "k_proj", "v_proj", "gate_proj", "up_proj", "o_proj", "down_proj"]])

@@ -1,7 +1,8 @@
 """Products of linear layers in fp32 through oneDNN, which PyTorch takes for 16-bit types alone.
 
-MKL, which it takes in fp32, has its best code for Intel's processors; on AMD's, oneDNN is as fast or faster, most of
-all where few numbers are summed. Both compute in fp32. Gradients of weights, which sum over all tokens, stay with MKL.
+MKL, which it takes in fp32, has its best code for Intel's processors; on AMD's, oneDNN is as fast or faster where a
+product has no more outputs than inputs, and slower where it has more. Both compute in fp32. Gradients of weights, which
+sum over all tokens, stay with MKL.
 """
 
 from __future__ import annotations
@@ -30,15 +31,28 @@ class Products:
     added: Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 
 
+def _suits(given: torch.Tensor, weight: torch.Tensor) -> bool:
+    """Whether oneDNN has a product x [..., in] W [out, in]^T."""
+    outputs, inputs = weight.shape
+    many = given.numel() >= LEAST_ROWS * inputs
+    return many and outputs <= inputs and given.dtype == weight.dtype == torch.float32
+
+
 def _onednn(given: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
-    if given.numel() < LEAST_ROWS * given.shape[-1] or given.dtype != torch.float32 or weight.dtype != torch.float32:
+    if not _suits(given, weight):
         return linear(given, weight, bias)
     product: torch.Tensor = torch.ops.mkldnn._linear_pointwise(given, weight, bias, "none", [], "")
     return product
 
 
+def _onednn_added(total: torch.Tensor, given: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    if not _suits(given, weight):
+        return PLAIN.added(total, given, weight)
+    return total.add_(_onednn(given, weight, None))
+
+
 PLAIN = Products(linear, lambda total, given, weight: total.addmm_(given, weight.t()))
-ONEDNN = Products(_onednn, lambda total, given, weight: total.add_(_onednn(given, weight, None)))
+ONEDNN = Products(_onednn, _onednn_added)
 
 
 def use_onednn(model: nn.Module) -> int:
