@@ -144,7 +144,7 @@ def choose(recipe: Recipe, here: Here) -> dict[str, Choice]:
         ("fuse_qkv", kernels.fuse_qkv, "one matrix product in place of three", slower),
         ("fuse_mlp", kernels.fuse_mlp, "one matrix product in place of two", slower),
         ("liger", kernels.liger, "Liger's norm and gate", fused),
-        ("onednn", kernels.onednn, "products that do not widen, but for gradients of weights", best),
+        ("onednn", kernels.onednn, "products of linear layers that do not widen, nor weights' gradients", best),
     )
     found = {"attention": choose_attention(recipe.model.attention, here, recipe.adapter.kind)}
     for name, wanted, told, unused in switches:
