@@ -24,6 +24,7 @@ import time
 import traceback
 import weakref
 from collections import Counter
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -42,6 +43,10 @@ WARM = (
     "luthier.train.session",
 )
 """What nearly every run needs."""
+
+SAVING = "deepspeed"
+"""What transformers imports whenever it saves a model, if it is installed. Where torch knows CUDA, it chooses a device
+at import, and is left to each child."""
 
 
 MOST = 3
@@ -192,8 +197,13 @@ def _fixed(env: dict[str, str]) -> dict[str, str]:
 
 def serve() -> None:
     """Answer requests until standard input closes; a child returns from here as the command that it is to be."""
+    answers = os.dup(1)
+    os.dup2(2, 1)  # libraries speak as they are imported
     for name in WARM:
         importlib.import_module(name)
+    if importlib.import_module("torch").version.cuda is None and find_spec(SAVING):
+        importlib.import_module(SAVING)
+    _read_conversions()
     gc.collect()
     gc.freeze()
     alive: set[int] = set()
@@ -209,20 +219,28 @@ def serve() -> None:
             for line in lines:
                 pid = os.fork()
                 if pid == 0:
+                    os.close(answers)
                     _become(json.loads(line))
                     return
                 alive.add(pid)
-                _tell(pid, None)
+                _tell(answers, pid, None)
         while alive:
             pid, status = os.waitpid(-1, os.WNOHANG)
             if not pid:
                 break
             alive.discard(pid)
-            _tell(pid, os.waitstatus_to_exitcode(status))
+            _tell(answers, pid, os.waitstatus_to_exitcode(status))
 
 
-def _tell(pid: int, code: int | None) -> None:
-    os.write(1, json.dumps([pid, code]).encode() + b"\n")
+def _read_conversions() -> None:
+    """Have transformers compile its thousand patterns of old weights' names, which it keeps."""
+    from transformers.conversion_mapping import get_checkpoint_conversion_mapping
+
+    get_checkpoint_conversion_mapping("llama")
+
+
+def _tell(answers: int, pid: int, code: int | None) -> None:
+    os.write(answers, json.dumps([pid, code]).encode() + b"\n")
 
 
 def _become(asked: dict[str, Any]) -> None:

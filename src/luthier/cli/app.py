@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 import traceback
 from types import TracebackType
@@ -83,6 +84,8 @@ def main() -> None:
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)
+    finally:
+        gc.freeze()  # else the interpreter takes the libraries apart as it ends, for a second or two
 
 
 def _told_of_a_bug(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

@@ -20,6 +20,7 @@ from luthier.cli.generation import (
     TopP,
     settings_of,
 )
+from luthier.cli.imports import staying
 from luthier.errors import LuthierError
 from luthier.terminal import visible_lines
 
@@ -49,8 +50,9 @@ def command(
     adapter: Adapter = True,
 ) -> None:
     """Talk with a model: answers appear as they are made; /help tells the commands."""
-    from luthier.use.conversation import Conversation, Speaker
-    from luthier.use.result import open_to_answer
+    with staying():
+        from luthier.use.conversation import Conversation, Speaker
+        from luthier.use.result import open_to_answer
 
     settings = settings_of(
         model,

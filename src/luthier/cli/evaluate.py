@@ -10,6 +10,7 @@ import typer
 
 from luthier.cli.arguments import Json, Words, print_json, shorten
 from luthier.cli.generation import MaxNewTokens, Result
+from luthier.cli.imports import staying
 from luthier.errors import RunError
 from luthier.terminal import visible_lines
 
@@ -54,9 +55,10 @@ def command(
         return
     from rich.console import Console
 
-    from luthier.train.display import Display
-    from luthier.use.measure import evaluate, keep
-    from luthier.use.recipe import run_of
+    with staying():
+        from luthier.train.display import Display
+        from luthier.use.measure import evaluate, keep
+        from luthier.use.recipe import run_of
 
     asked = [f"data.template={json.dumps(template)}"] if template is not None else []
     asked += [f"evaluate.generation.max_new_tokens={max_new_tokens}"] if max_new_tokens is not None else []

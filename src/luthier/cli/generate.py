@@ -24,6 +24,7 @@ from luthier.cli.generation import (
     TopP,
     settings_of,
 )
+from luthier.cli.imports import staying
 from luthier.errors import DataError, RunError
 from luthier.terminal import visible_lines
 
@@ -67,11 +68,12 @@ def command(
         repetition_penalty=repetition_penalty,
         beams=beams,
     )
-    import torch
+    with staying():
+        import torch
 
-    from luthier.data.example import Message
-    from luthier.use.conversation import Speaker
-    from luthier.use.result import open_to_answer
+        from luthier.data.example import Message
+        from luthier.use.conversation import Speaker
+        from luthier.use.result import open_to_answer
 
     result = open_to_answer(model)
     plain = raw or (template == "auto" and result.encoder.chat_template is None)

@@ -10,6 +10,7 @@ import typer
 
 from luthier.cli.arguments import Data, Dialect, File, Model, Strict, Words, complain
 from luthier.cli.given import reading_of
+from luthier.cli.imports import staying
 from luthier.environment import world
 from luthier.errors import Fault, LuthierError, RunError
 from luthier.train.launch import LAST_WORD, Machines, launch
@@ -56,9 +57,11 @@ def command(
     console = Console(quiet=quiet or place.rank > 0, highlight=False, soft_wrap=True)
     kind, folder = reading.recipe.method.kind, reading.recipe.output.dir
     console.print(f"[bold]luthier train {escape(reading.source)}[/bold]: {kind} into {escape(folder)}")
-    from luthier.train.display import Display
-    from luthier.train.interrupt import Interrupted
-    from luthier.train.run import run
+
+    with staying():
+        from luthier.train.display import Display
+        from luthier.train.interrupt import Interrupted
+        from luthier.train.run import run
 
     try:
         done = run(reading, Display(console, live=reading.recipe.runtime.progress))
